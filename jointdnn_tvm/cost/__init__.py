@@ -1,0 +1,1 @@
+"""What an operator group costs on a device: measured, kept, put into a table."""

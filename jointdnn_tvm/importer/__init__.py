@@ -1,0 +1,1 @@
+"""From an ONNX file to a normalised one: checks and rewrites, one a file."""

@@ -1,0 +1,1 @@
+"""The placement problem and its solvers: plain data, no TVM."""

@@ -1,0 +1,1 @@
+"""Target and link profiles (TOML) and their loader."""
