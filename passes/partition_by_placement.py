@@ -1,0 +1,59 @@
+"""Turn the annotated module into one public function a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from jointdnn_tvm.graph import Stage, split_into_stages
+from jointdnn_tvm.passes.attributes import PLACEMENT
+from jointdnn_tvm.passes.main_function import without_main
+from jointdnn_tvm.passes.read_graph import read_graph, read_placement
+
+
+@tvm.transform.module_pass(opt_level=0, name="PartitionByPlacement")
+class PartitionByPlacement:
+    """Replace `main` by its stages: maximal runs of groups with the same placement.
+
+    A stage's parameters are the tensors it needs, then its weights, in the order of
+    `graph.Stage`; it returns the tuple of the tensors that others need.
+    """
+
+    def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
+        """Return the partitioned module; every group must carry a placement."""
+        graph = read_graph(module)
+        stages = split_into_stages(graph, read_placement(module))
+        main = module["main"]
+        builder = relax.BlockBuilder(without_main(module))
+        for stage in stages:
+            _emit_stage(builder, stage, main)
+        return builder.finalize()
+
+
+def _emit_stage(builder: relax.BlockBuilder, stage: Stage, main: relax.Function) -> None:
+    calls = {b.value.op.name_hint: b for b in main.body.blocks[0].bindings if _is_call(b.value)}
+    items = [b for b in main.body.blocks[0].bindings if isinstance(b.value, relax.TupleGetItem)]
+    types = {v.name: v.ty for v in [*main.params, *(b.var for b in main.body.blocks[0].bindings)]}
+    params = [relax.Var(n, types[n]) for n in [*stage.inputs, *stage.weights]]
+    values: dict[str, relax.Expr] = {p.name: p for p in params}
+    with builder.function(stage.name, params, attrs={PLACEMENT: stage.side}):
+        with builder.dataflow():
+            for name in stage.groups:
+                binding = calls[name]
+                arguments = [values[a.name] for a in binding.value.args]
+                result = builder.emit(relax.Call(binding.value.op, arguments), binding.var.name)
+                values[binding.var.name] = result
+                for item in items:
+                    if item.value.tuple_value == binding.var:
+                        values[item.var.name] = builder.emit(
+                            relax.TupleGetItem(result, item.value.index), item.var.name
+                        )
+            made = relax.Tuple([values[t] for t in stage.outputs])
+            result = builder.emit_output(made)
+        builder.emit_func_output(result)
+
+
+def _is_call(value: relax.Expr) -> bool:
+    return isinstance(value, relax.Call)
