@@ -1,0 +1,68 @@
+"""Converters of ONNX operators that TVM converts badly, or not at all, to Relax.
+
+Each takes the node, the graph (for constants and shapes), the block builder and the Relax
+inputs, and returns a Relax expression, or None to leave the node to TVM's converter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from jointdnn_tvm.importer.graph import Graph, Node
+
+Converter = Callable[[Node, Graph, Any, Any], Any]
+
+
+def _clip(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
+    if graph.dtype(node.input(0)) is None:
+        return None
+    bounds = []
+    for index, (attribute, unbounded) in enumerate((("min", -np.inf), ("max", np.inf)), start=1):
+        name = node.input(index)
+        if name and name not in graph.constants:
+            return None
+        value = graph.constants[name].item() if name else node.attribute(attribute, unbounded)
+        bounds.append(unbounded if np.isnan(value) else value)
+    low, high = bounds
+    value, dtype = inputs[0], str(graph.dtype(node.input(0)))
+    if low == 0 and high == np.inf:
+        return relax.op.nn.relu(value)
+    if low == -np.inf and high == np.inf:
+        return value
+    if high == np.inf:
+        return relax.op.maximum(value, relax.const(low, dtype))
+    if low == -np.inf:
+        return relax.op.minimum(value, relax.const(high, dtype))
+    return relax.op.clip(value, low, high)
+
+
+def _slice(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
+    shape = graph.shape(node.input(0))
+    if (
+        shape is None
+        or node.opset < 10
+        or any(n and n not in graph.constants for n in node.inputs[1:])
+    ):
+        return None
+    starts, ends, axes, steps = (_integers(node.input(i), graph) for i in range(1, 5))
+    axes = [axis % len(shape) for axis in axes or range(len(starts))]
+    steps = steps or [1] * len(starts)
+    if any(step < 1 for step in steps):
+        return None
+    bounds = [
+        slice(start, end, step).indices(shape[axis])
+        for start, end, step, axis in zip(starts, ends, steps, axes, strict=True)
+    ]
+    begins, stops, strides = zip(*bounds, strict=True)
+    return relax.op.strided_slice(inputs[0], axes, begins, stops, strides)
+
+
+def _integers(name: str, graph: Graph) -> list[int]:
+    return [int(value) for value in graph.constants[name].ravel()] if name else []
+
+
+CONVERTERS: dict[str, Converter] = {"Clip": _clip, "Slice": _slice}

@@ -1,0 +1,85 @@
+"""An ONNX file as a Relax module with static shapes, its weights beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.importer.graph import Graph
+from jointdnn_tvm.importer.read import read_graph
+from jointdnn_tvm.importer.simplify import simplify
+from jointdnn_tvm.importer.to_relax import to_relax
+from jointdnn_tvm.passes.convert_layout import convert_layout
+from jointdnn_tvm.passes.fold_weights import fold_weights
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A network input or output, under the name that it has in the user's file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """The imported model.
+
+    `module` has one function, `main`: its parameters are the inputs in order, then the weights;
+    its body is one dataflow block that returns a tuple, one field for each output. Inside, the
+    graph is NHWC where the network has spatial axes; inputs and outputs keep the file's layout.
+    """
+
+    name: str
+    module: tvm.IRModule
+    weights: dict[str, np.ndarray[Any, Any]]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def load_network(
+    path: str | PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None
+) -> Network:
+    """Imports an ONNX file.
+
+    Args:
+        path: the `.onnx` file.
+        shapes: shapes of inputs that the file leaves open. An open first dimension is 1 unless
+            given here.
+
+    Raises:
+        ModelError: the file cannot be read, checked or imported.
+    """
+    path = Path(path)
+    shapes = shapes or {}
+    graph = read_graph(path, shapes)
+    unknown = [name for name in shapes if name not in graph.inputs]
+    if unknown:
+        raise ModelError(
+            f"no input is named '{unknown[0]}' in '{path}'; its inputs are {', '.join(graph.inputs)}"
+        )
+    names = list(graph.outputs)
+    simplify(graph)
+    inputs = tuple(_spec(name, name, graph) for name in graph.inputs)
+    outputs = tuple(_spec(n, value, graph) for n, value in zip(names, graph.outputs, strict=True))
+    module, weights = to_relax(graph)
+    del graph
+    module, weights = fold_weights(convert_layout(module), weights)
+    return Network(_safe_stem(path), module, weights, inputs, outputs)
+
+
+def _spec(name: str, value: str, graph: Graph) -> TensorSpec:
+    return TensorSpec(name, graph.shape(value) or (), str(graph.dtype(value)))
+
+
+def _safe_stem(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
