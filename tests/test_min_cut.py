@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -95,7 +96,7 @@ def random_problem(seed: int) -> Problem:
             None if pinned > 0.92 else cloud,
         )
 
-    tensors = []
+    tensors: list[tuple[str | None, Sequence[int], bool]] = []
     chain = rng.random() < 0.3
     for index in range(count):
         later = range(index + 1, count)

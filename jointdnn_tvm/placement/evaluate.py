@@ -6,6 +6,7 @@ Nothing here is shared with the solvers. Each metric is one correctly rounded su
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,4 +92,4 @@ def _count_switches(problem: Problem, sides: Mapping[str, str]) -> int:
         walk.insert(0, MOBILE)
     if problem.ends_on_mobile:
         walk.append(MOBILE)
-    return sum(here != there for here, there in zip(walk, walk[1:], strict=False))
+    return sum(here != there for here, there in itertools.pairwise(walk))

@@ -46,7 +46,9 @@ class _Cut:
         self._problem = problem
         self._network = FlowNetwork(_FIRST + len(problem.operators))
         # Above the value of any cut, also once switches are charged for.
-        self._infinite = 2 * sum(value for value in prices if value) + len(problem.operators) + 2
+        self._infinite = (
+            2 * sum(value for value in prices.every() if value) + len(problem.operators) + 2
+        )
         self._mobile = [self._infinite if value is None else value for value in prices.mobile]
         self._cloud = [self._infinite if value is None else value for value in prices.cloud]
         self._switch_arcs = self._join_neighbours(prices.switch)
@@ -76,7 +78,7 @@ class _Cut:
     def _join_neighbours(self, switch: int) -> list[int]:
         """Arcs that a switch cuts, one a direction."""
         add, last = self._network.add_arc, _FIRST + len(self._problem.operators) - 1
-        arcs = []
+        arcs: list[int] = []
         for node in range(_FIRST, last):
             arc = add(node, node + 1, switch, switch)
             arcs += (arc, arc ^ 1)

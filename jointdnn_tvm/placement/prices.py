@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar
@@ -21,7 +22,8 @@ class Prices(Generic[Number]):
     down: list[Number]
     switch: Number
 
-    def __iter__(self) -> chain[Number | None]:
+    def every(self) -> Iterator[Number | None]:
+        """All the prices."""
         return chain(self.mobile, self.cloud, self.up, self.down, (self.switch,))
 
 
@@ -51,7 +53,7 @@ def price(problem: Problem) -> Prices[float]:
 
 def common_denominator(prices: Prices[float]) -> int:
     """The power of two that makes every price an integer: floats are binary fractions."""
-    return max(value.as_integer_ratio()[1] for value in prices if value is not None)
+    return max(value.as_integer_ratio()[1] for value in prices.every() if value is not None)
 
 
 def in_units(prices: Prices[float], units: int) -> Prices[int]:

@@ -87,6 +87,7 @@ class Problem:
     _positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Check the problem; raises `ProblemError`."""
         positions = {operator.name: index for index, operator in enumerate(self.operators)}
         object.__setattr__(self, "_positions", positions)
         _check_choice("objective", self.objective, OBJECTIVES)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jointdnn_tvm.placement.evaluate import Metrics, evaluate
+from jointdnn_tvm.placement.evaluate import evaluate
 from jointdnn_tvm.placement.min_cut import minimum_cut
 from jointdnn_tvm.placement.problem import Problem, Side, check_sides
 
