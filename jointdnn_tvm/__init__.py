@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 __all__: list[str] = []
+
+__version__ = "0.1.0"

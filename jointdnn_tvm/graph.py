@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import networkx as nx
 
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement.problem import SIDES, Side
 
-Side = Literal["mobile", "cloud"]
-SIDES: tuple[Side, Side] = ("mobile", "cloud")
 Placement = Mapping[str, Side]
 
 _ITEM_BITS = {"bool": 8}
@@ -86,7 +84,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Stage:
-    """Groups of one side that run back to back, with what they need and what others need of them."""
+    """Groups of one side that run back to back, what they read, and what others read of them."""
 
     name: str
     side: Side

@@ -1,0 +1,175 @@
+"""Compile and link: stages into one library a side, groups into libraries to measure."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.ir.instrument import DumpIR
+
+from jointdnn_tvm import __version__
+from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.errors import BuildError
+from jointdnn_tvm.graph import SIDES, Graph, Side, Stage, split_into_stages
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.passes.pipeline import lowering, partitioning
+from jointdnn_tvm.plan import Plan
+from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry
+from jointdnn_tvm.targets import TargetProfile
+
+logger = logging.getLogger(__name__)
+
+
+def build(
+    network: Network, plan: Plan, *, fallback: bool = True, dump_ir: Path | None = None
+) -> Bundle:
+    """Compile the stages of a plan, one library a side.
+
+    With `fallback` the mobile side can run every stage, so that a lost cloud costs time only.
+    `dump_ir` is a folder that then holds the module after each pass. BuildError says which side
+    failed, and why.
+    """
+    placement = plan.answer.placement
+    stages = split_into_stages(network.graph, placement)
+    with ExitStack() as dumps:
+        if dump_ir is not None:
+            dumps.enter_context(_dumping(dump_ir / "partitioning"))
+        module = partitioning(placement)(network.grouped)
+    folder = tempfile.TemporaryDirectory(prefix="jointdnn-build-")
+    used: dict[Side, list[Stage]] = {
+        side: [s for s in stages if s.side == side or (side == "mobile" and fallback)]
+        for side in SIDES
+    }
+    for side, profile in (("mobile", plan.mobile), ("cloud", plan.cloud)):
+        if used[side]:
+            dump = dump_ir / side if dump_ir is not None else None
+            part = _only(module, [s.name for s in used[side]])
+            compile_library(part, profile, Path(folder.name) / f"{side}.so", dump_ir=dump)
+    weights = {
+        side: {w: network.weights[w] for s in used[side] for w in s.weights} for side in SIDES
+    }
+    return Bundle(_manifest(network, plan, stages, fallback), folder, weights)
+
+
+def compile_library(
+    module: tvm.IRModule, profile: TargetProfile, path: Path, *, dump_ir: Path | None = None
+) -> None:
+    """Lower the module's public functions for a target and link them into a shared library."""
+    target = tvm_target(profile)
+    link = _linker(profile)
+    instruments = []
+    if dump_ir is not None:
+        dump_ir.mkdir(parents=True, exist_ok=True)
+        instruments.append(DumpIR(str(dump_ir)))
+    try:
+        with target, tvm.transform.PassContext(opt_level=3, instruments=instruments):
+            lowered = lowering(target, profile.lanes, profile.vector_registers)(module)
+            executable = tvm.compile(lowered, target, relax_pipeline=None)
+        executable.export_library(str(path), fcompile=link)
+    except BuildError:
+        raise
+    except Exception as error:  # TVM raises many kinds, none of them documented
+        raise BuildError(f"building for target {profile.name} failed: {first_line(error)}") from error
+
+
+def tvm_target(profile: TargetProfile) -> tvm.target.Target:
+    """Make the TVM target of a profile; `native` becomes this machine's own CPU."""
+    if profile.kind != "cpu":
+        raise BuildError(
+            f"target {profile.name} is a {profile.kind} device, and building for those is not "
+            "supported yet; use a CPU target, such as host"
+        )
+    description = dict(profile.tvm_target)
+    if description.get("mcpu") == "native":
+        description["mcpu"] = tvm.get_global_func("target.llvm_get_system_cpu")()
+    return tvm.target.Target(description)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of TVM says, on one line, without the stack that it prints first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("File ", "Traceback", "^", "0:"))]
+    return f"{type(error).__name__}: {(told or lines or ['no reason given'])[-1]}"[:500]
+
+
+def _only(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:
+    """Keep the public functions `names`, and the private ones that they reach."""
+    public = {
+        v: f
+        for v, f in module.functions.items()
+        if v.name_hint in names or not _is_public(f)
+    }
+    part = tvm.IRModule(public, attrs=module.attrs)
+    return relax.transform.DeadCodeElimination(list(names))(part)
+
+
+def _is_public(function: Any) -> bool:
+    return isinstance(function, relax.Function) and "global_symbol" in (function.attrs or {})
+
+
+def _dumping(folder: Path) -> tvm.transform.PassContext:
+    folder.mkdir(parents=True, exist_ok=True)
+    return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(folder))])
+
+
+def _linker(profile: TargetProfile) -> Callable[..., None]:
+    """Find the first of the target's linkers that is on this machine."""
+    candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
+    command = next((c for c in candidates if shutil.which(c[0])), None)
+    if command is None:
+        raise BuildError(
+            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
+            f"and this machine has none of them; install the package {profile.linker_package}"
+        )
+
+    def link(output: str, objects: Sequence[str], **_options: Any) -> None:
+        result = subprocess.run(
+            [*command, "-shared", "-o", output, *objects],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode or not os.path.exists(output):
+            reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
+            raise BuildError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
+
+    link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
+    return link
+
+
+def _manifest(
+    network: Network, plan: Plan, stages: Sequence[Stage], fallback: bool
+) -> Manifest:
+    graph = network.graph
+    crossing = {*graph.inputs, *graph.outputs}
+    crossing |= {t for s in stages for t in (*s.inputs, *s.outputs)}
+    return Manifest(
+        network=network.name,
+        versions={"jointdnn_tvm": __version__, "tvm": tvm.__version__},
+        targets={"mobile": plan.mobile.name, "cloud": plan.cloud.name},
+        inputs=_ports(network.inputs, graph.inputs),
+        outputs=_ports(network.outputs, graph.outputs),
+        tensors=_tensor_entries(graph, crossing),
+        stages=tuple(StageEntry(s.name, s.side, s.inputs, s.weights, s.outputs) for s in stages),
+        fallback=fallback,
+        plan=plan.to_json(),
+        files={},
+    )
+
+
+def _ports(specs: Sequence[Any], tensors: Sequence[str]) -> tuple[Port, ...]:
+    return tuple(Port(spec.name, name) for spec, name in zip(specs, tensors, strict=True))
+
+
+def _tensor_entries(graph: Graph, names: set[str]) -> dict[str, TensorEntry]:
+    return {t.name: TensorEntry(t.shape, t.dtype) for t in graph.tensors if t.name in names}

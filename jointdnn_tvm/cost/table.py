@@ -1,0 +1,87 @@
+"""What every group of a network costs on both sides, and the placement problem made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.graph import Graph, Group
+from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor
+from jointdnn_tvm.targets import LinkProfile, TargetProfile
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Measurements by group key, for each side, and how many of them were new.
+
+    A group that a side cannot build or run has a measurement that says why.
+    """
+
+    mobile: TargetProfile
+    cloud: TargetProfile
+    on_mobile: Mapping[str, Measurement]
+    on_cloud: Mapping[str, Measurement]
+    measured: int
+
+    def sources(self) -> dict[str, str]:
+        """How the numbers were got."""
+        return {
+            "mobile latency": _source(self.on_mobile),
+            "cloud latency": _source(self.on_cloud),
+            "mobile energy": f"{self.mobile.power_source}",
+        }
+
+
+def make_problem(
+    graph: Graph, costs: CostTable, link: LinkProfile, objective: str = "latency"
+) -> Problem:
+    """Put graph, costs and link together; CostError names a group that runs on neither side.
+
+    The mobile's energy is its busy power times a group's time, and its idle power while it waits.
+    """
+    power = costs.mobile
+    if objective == "energy" and (power.busy_w is None or power.idle_w is None):
+        raise CostError(
+            f"target {power.name} has no power model, so energy cannot be planned; add busy_w and "
+            "idle_w to its TOML file, or plan for latency"
+        )
+    return Problem(
+        operators=tuple(_operator(g, costs) for g in graph.groups),
+        tensors=tuple(
+            Tensor(t.name, t.producer, t.consumers, t.size_bytes, t.output)
+            for t in graph.tensors
+            if t.consumers or (t.output and t.producer)
+        ),
+        link=Link(
+            link.uplink_bps,
+            link.downlink_bps,
+            link.rtt_s,
+            link.transmit_w,
+            link.receive_w,
+            power.idle_w or 0.0,
+        ),
+        objective=objective,
+    )
+
+
+def _operator(group: Group, costs: CostTable) -> Operator:
+    mobile, cloud = costs.on_mobile[group.key], costs.on_cloud[group.key]
+    if mobile.latency_s is None and cloud.latency_s is None:
+        raise CostError(
+            f"group {group.name!r} ({', '.join(group.operators)}) runs on neither side: "
+            f"mobile: {mobile.reason}; cloud: {cloud.reason}"
+        )
+    busy_w = costs.mobile.busy_w or 0.0
+    return Operator(
+        group.name,
+        None
+        if mobile.latency_s is None
+        else SideCost(mobile.latency_s, busy_w * mobile.latency_s, group.weight_bytes),
+        None if cloud.latency_s is None else SideCost(cloud.latency_s),
+    )
+
+
+def _source(measurements: Mapping[str, Measurement]) -> str:
+    return ", ".join(sorted({m.source for m in measurements.values() if m.latency_s is not None}))

@@ -1,0 +1,82 @@
+"""Distinct operator groups compiled into libraries, to be measured on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tvm
+
+from jointdnn_tvm.build import compile_library
+from jointdnn_tvm.cost.measure import Workload
+from jointdnn_tvm.errors import BuildError
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.targets import TargetProfile
+
+# Small enough that progress shows and that one bad group costs little to find, large enough that
+# linking and uploading do not count.
+_GROUPS_A_LIBRARY = 16
+
+
+@dataclass(frozen=True)
+class GroupLibrary:
+    """A linked library, and the workload of each function in it."""
+
+    path: Path
+    workloads: tuple[Workload, ...]
+
+
+def build_group_libraries(
+    network: Network,
+    keys: Sequence[str],
+    profile: TargetProfile,
+    folder: Path,
+    report: Callable[[int], None],
+) -> tuple[list[GroupLibrary], dict[str, str]]:
+    """Compile one group of each key, as it will be compiled into a stage.
+
+    Returns the libraries, and for each group that does not build the reason. `report` is told
+    after each library how many groups it settled.
+    """
+    groups = {g.key: g.name for g in network.graph.groups}
+    libraries: list[GroupLibrary] = []
+    failures: dict[str, str] = {}
+    todo = [list(keys[i : i + _GROUPS_A_LIBRARY]) for i in range(0, len(keys), _GROUPS_A_LIBRARY)]
+    while todo:
+        batch = todo.pop(0)
+        path = folder / f"groups_{len(libraries)}.so"
+        try:
+            workloads = _build(network.grouped, [(k, groups[k]) for k in batch], profile, path)
+        except BuildError as error:
+            if len(batch) > 1:  # find the one at fault by halves
+                half = len(batch) // 2
+                todo[:0] = [batch[:half], batch[half:]]
+                continue
+            failures[batch[0]] = str(error)
+        else:
+            libraries.append(GroupLibrary(path, workloads))
+        report(len(batch))
+    return libraries, failures
+
+
+def _build(
+    module: tvm.IRModule,
+    groups: Sequence[tuple[str, str]],
+    profile: TargetProfile,
+    path: Path,
+) -> tuple[Workload, ...]:
+    functions = {
+        v: f for v, f in module.functions.items() if isinstance(f, tvm.tirx.PrimFunc)
+    }  # kernels that the import brought along
+    workloads = []
+    for key, name in groups:
+        symbol = f"group_{key[:32]}"
+        function = module[name].with_attr("global_symbol", symbol)
+        functions[tvm.ir.GlobalVar(symbol)] = function
+        arguments = tuple(
+            (tuple(int(d) for d in p.ty.shape), str(p.ty.dtype)) for p in function.params
+        )
+        workloads.append(Workload(key, symbol, arguments))
+    compile_library(tvm.IRModule(functions), profile, path)
+    return tuple(workloads)

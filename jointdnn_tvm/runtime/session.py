@@ -1,0 +1,181 @@
+"""The phone's process: it runs the mobile stages and calls the cloud for the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, check_files, read_manifest
+from jointdnn_tvm.runtime.stage_module import StageModule
+
+logger = logging.getLogger(__name__)
+
+Tensors = dict[str, np.ndarray]
+
+
+class Cloud(Protocol):
+    """The other side, wherever it is."""
+
+    def run(self, call: CloudCall, tensors: Tensors) -> Tensors:
+        """Run one stage; DeviceError when the cloud does not answer."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class CloudCall(dict[str, object]):
+    """What a remote call says besides its tensors: request, stage, wanted (tensors), last."""
+
+
+class Session:
+    """Runs the network of one bundle, one query at a time.
+
+    When the cloud is lost in the middle of a query, the phone computes what is missing from the
+    tensors that it still holds, and goes on alone; `cloud_error` then says why.
+    """
+
+    def __init__(self, manifest: Manifest, mobile: StageModule, cloud: Cloud | None) -> None:
+        self.manifest = manifest
+        self.cloud_error: str | None = None
+        self._mobile = mobile
+        self._cloud = cloud
+        self._requests = 0
+        self._returned = _tensors_to_return(manifest)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        """Compute the network's outputs, by the user's names, from its inputs, by theirs.
+
+        RunError when an input is missing, unknown, or has another shape or type than the network.
+        """
+        held = self._check_inputs(inputs)
+        self._requests += 1
+        on_cloud: set[str] = set()
+        for stage in self.manifest.stages:
+            if stage.side == "cloud" and self._cloud is not None:
+                self._run_on_cloud(stage, held, on_cloud)
+            else:
+                self._run_here(stage, held)
+        return {p.name: held[p.tensor] for p in self.manifest.outputs}
+
+    def _run_on_cloud(self, stage: StageEntry, held: Tensors, on_cloud: set[str]) -> None:
+        assert self._cloud is not None
+        sent = {t: held[t] for t in stage.inputs if t not in on_cloud}
+        call = CloudCall(
+            request=self._requests,
+            stage=stage.name,
+            wanted=list(self._returned[stage.name]),
+            last=stage is self._last_cloud_stage(),
+        )
+        try:
+            held.update(self._cloud.run(call, sent))
+        except DeviceError as error:
+            if not self.manifest.fallback:
+                raise
+            self.cloud_error = str(error)
+            logger.warning("the cloud is lost (%s); going on alone", error)
+            self._cloud.close()
+            self._cloud = None
+            self._run_here(stage, held)
+            return
+        on_cloud.update(sent, stage.outputs)
+
+    def _run_here(self, stage: StageEntry, held: Tensors) -> None:
+        """Run a stage on the phone; tensors that stayed on a lost cloud are computed again."""
+        for earlier in self.manifest.stages:
+            if earlier is stage:
+                break
+            if any(t not in held for t in earlier.outputs if t in stage.inputs):
+                self._run_here(earlier, held)
+        held.update(self._mobile.run(stage.name, held))
+
+    def _last_cloud_stage(self) -> StageEntry:
+        return [s for s in self.manifest.stages if s.side == "cloud"][-1]
+
+    def _check_inputs(self, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        names = [p.name for p in self.manifest.inputs]
+        if unknown := sorted(inputs.keys() - set(names)):
+            raise RunError(f"the network has no input {unknown[0]!r}; it has {', '.join(names)}")
+        held: Tensors = {}
+        for port in self.manifest.inputs:
+            if port.name not in inputs:
+                raise RunError(f"input {port.name!r} is missing")
+            entry = self.manifest.tensors[port.tensor]
+            array = np.asarray(inputs[port.name])
+            if array.shape != entry.shape or array.dtype.name != entry.dtype:
+                raise RunError(
+                    f"input {port.name!r} is {array.dtype.name}{list(array.shape)}; "
+                    f"the network takes {entry.dtype}{list(entry.shape)}"
+                )
+            held[port.tensor] = array
+        return held
+
+    def close(self) -> None:
+        """End the connection to the cloud."""
+        if self._cloud is not None:
+            self._cloud.close()
+            self._cloud = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _tensors_to_return(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """For each cloud stage, what the phone needs of its outputs; the rest stays on the cloud."""
+    needed = {p.tensor for p in manifest.outputs}
+    needed |= {t for s in manifest.stages if s.side == "mobile" for t in s.inputs}
+    return {s.name: tuple(t for t in s.outputs if t in needed) for s in manifest.stages}
+
+
+def load_side(folder: Path, manifest: Manifest, side: str) -> StageModule:
+    """Load the module of `side`; the mobile's holds every stage when the bundle has a fallback."""
+    stages = [
+        s for s in manifest.stages if s.side == side or side == "mobile" and manifest.fallback
+    ]
+    return StageModule(folder / f"{side}.so", folder / f"{side}.safetensors", stages)
+
+
+def open_session(
+    bundle: str | Path,
+    *,
+    cloud: str | None = None,
+    tracker: str | None = None,
+    key: str = "cloud",
+    timeout_s: float = 30.0,
+) -> Session:
+    """Check the bundle's files, load the mobile side, and reach the cloud side.
+
+    `cloud` is ``"host:port"`` of a device server, or ``"local"`` for this process; else the
+    `tracker` at ``"host:port"`` is asked for a device with `key`. `timeout_s` bounds the
+    connection and each remote call. BundleError and DeviceError say what is wrong.
+    """
+    from jointdnn_tvm.runtime.cloud import LocalCloud, RemoteCloud
+
+    folder = Path(bundle)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    mobile = load_side(folder, manifest, "mobile")
+    if all(s.side == "mobile" for s in manifest.stages):
+        return Session(manifest, mobile, None)
+    if cloud == "local":
+        return Session(manifest, mobile, LocalCloud(load_side(folder, manifest, "cloud")))
+    if cloud is None and tracker is None:
+        raise DeviceError(
+            f"{folder} has cloud stages; say where they run: --cloud HOST:PORT, --cloud local, "
+            "or --tracker HOST:PORT"
+        )
+    remote = RemoteCloud.connect(folder, manifest, cloud, tracker, key, timeout_s)
+    return Session(manifest, mobile, remote)

@@ -1,0 +1,66 @@
+"""The cloud's half of a crossing, inside the session process of a device server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tvm_ffi
+
+from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.runtime.manifest import StageEntry
+from jointdnn_tvm.runtime.message import decode, encode
+from jointdnn_tvm.runtime.stage_module import StageModule
+
+OPEN_STAGES = "jointdnn.open_stages"
+RUN_STAGE = "jointdnn.run_stage"
+
+
+class StageServer:
+    """Holds one side's module, and the tensors that stay on the cloud until a request ends."""
+
+    def __init__(self, module: StageModule) -> None:
+        self._module = module
+        self._request: object = None
+        self._held: dict[str, np.ndarray] = {}
+
+    def run(self, message: bytes) -> bytes:
+        """Answer one crossing: run the stage it names, return the tensors that it wants."""
+        header, tensors = decode(message)
+        if header["request"] != self._request:
+            self._request, self._held = header["request"], {}
+        self._held.update(tensors)
+        self._held.update(self._module.run(header["stage"], self._held))
+        answer = encode({}, {t: self._held[t] for t in header["wanted"]})
+        if header["last"]:
+            self._held = {}
+        return answer
+
+
+def register(find_file: Callable[[str], Path]) -> None:
+    """Add the functions of this side to the process's RPC functions.
+
+    `find_file` gives the path of a file that was sent before, by its SHA-256, checked.
+    """
+    server: list[StageServer] = []
+
+    def open_stages(text: str) -> None:
+        document = json.loads(text)
+        stages = [
+            StageEntry(
+                s["name"], s["side"], *(tuple(s[k]) for k in ("inputs", "weights", "outputs"))
+            )
+            for s in document["stages"]
+        ]
+        library, weights = (find_file(document[k]) for k in ("library", "weights"))
+        server[:] = [StageServer(StageModule(library, weights, stages))]
+
+    def run_stage(message: bytes) -> bytearray:
+        if not server:
+            raise RunError("no stages are open in this session; open them first")
+        return bytearray(server[0].run(bytes(message)))
+
+    tvm_ffi.register_global_func(OPEN_STAGES, open_stages, override=True)
+    tvm_ffi.register_global_func(RUN_STAGE, run_stage, override=True)

@@ -1,0 +1,189 @@
+"""Give every kernel without a schedule vector and parallel loops for a CPU."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+logger = logging.getLogger(__name__)
+
+_SCHEDULED = "tirx.is_scheduled"
+_SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
+_FMA_PORTS, _FMA_LATENCY = 2, 4  # of every core in targets/; a tile should keep both ports busy
+
+
+@tvm.transform.module_pass(opt_level=0, name="ScheduleForCpu")
+@dataclass
+class ScheduleForCpu:
+    """Schedule all kernels: register tiles for reductions over channels, vector loops elsewhere.
+
+    `lanes` is the float32 lanes of one vector register, `registers` how many there are.
+    """
+
+    lanes: int
+    registers: int
+
+    def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
+        """Return the module with every PrimFunc scheduled."""
+        functions = dict(module.functions.items())
+        for var, function in functions.items():
+            if isinstance(function, tirx.PrimFunc) and _SCHEDULED not in function.attrs:
+                functions[var] = self._schedule(var.name_hint, function)
+        return tvm.IRModule(functions, attrs=module.attrs)
+
+    def _schedule(self, name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
+        for rule in (self._tile, self._vectorize):
+            try:
+                scheduled = rule(function)
+            except (s_tir.ScheduleError, ValueError, tvm.error.InternalError) as error:
+                logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
+                continue
+            if scheduled is not None:
+                return scheduled.with_attr(_SCHEDULED, True)
+        logger.debug("%s stays a plain loop nest", name)
+        return function
+
+    def _tile(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
+        """Tile one reduction (convolution, dense, pooling) with its elementwise epilogue."""
+        sch = s_tir.Schedule(function)
+        _inline(sch)
+        reductions = [b for b in _blocks(sch) if _is_reduction(sch, b)]
+        if len(reductions) != 1:
+            return None
+        reduction = reductions[0]
+        consumers = sch.get_consumers(reduction)
+        if not consumers:
+            sch.cache_write(reduction, 0, "global")
+            consumers = sch.get_consumers(reduction)
+        output = consumers[0]
+        loops = sch.get_loops(output)
+        shape = [int(sch.get(loop).extent) for loop in loops]
+        if len(consumers) != 1 or shape != _spatial(sch, reduction) or shape[-1] == 1:
+            return None
+        self._pad(sch, skip=(reduction, output))
+        self._register_tile(sch, reduction, output)
+        return sch.mod["main"]
+
+    def _register_tile(self, sch: s_tir.Schedule, reduction: Any, output: Any) -> None:
+        *outer, channel = sch.get_loops(output)
+        shape = [int(sch.get(loop).extent) for loop in [*outer, channel]]
+        pixels = shape[-2] if outer else 1
+        tile, vector, vectors = self._best_tile(pixels, shape[-1])
+        pixel = outer.pop() if outer else sch.add_unit_loop(channel)
+        pixel_out, pixel_in = sch.split(pixel, [None, tile])
+        channel_out, channel_mid, channel_in = sch.split(channel, [None, vectors, vector])
+        sch.reorder(*outer, channel_out, pixel_out, pixel_in, channel_mid, channel_in)
+        sch.parallel(sch.fuse(*outer, channel_out))
+        sch.compute_at(reduction, pixel_out, preserve_unit_loops=True)
+        sch.set_scope(reduction, 0, "local")
+        depth = len(sch.get_loops(output)) - 3
+        spatial = len(shape)
+        inner = sch.get_loops(reduction)[depth:]
+        space, reduce = inner[:spatial], inner[spatial:]
+        lane_out, lane = sch.split(space[-1], [None, vector])
+        sch.reorder(*reduce, *space[:-1], lane_out, lane)
+        for loop in (*space[:-1], lane_out):
+            sch.unroll(loop)
+        sch.vectorize(lane)
+        start = sch.decompose_reduction(reduction, reduce[0])
+        *before, last = sch.get_loops(start)[depth:]
+        for loop in before:
+            sch.unroll(loop)
+        sch.vectorize(last)
+        sch.unroll(pixel_in)
+        sch.unroll(channel_mid)
+        sch.vectorize(channel_in)
+
+    def _best_tile(self, pixels: int, channels: int) -> tuple[int, int, int]:
+        """Choose pixels a tile, lanes a vector and vectors a tile: the most work a cycle.
+
+        The accumulators, one row of weights and one broadcast value must fit the registers; two
+        fused multiply-adds and two loads start each cycle.
+        """
+        best = (math.inf, 1, 1, 1)
+        vector = next(v for v in range(min(self.lanes, channels), 0, -1) if channels % v == 0)
+        for vectors in _divisors(channels // vector, 8):
+            for tile in _divisors(pixels, 28):
+                work = tile * vectors
+                if work + vectors + 1 > self.registers:
+                    continue
+                cycles = max(work / _FMA_PORTS, (tile + vectors) / 2, _FMA_LATENCY) + 0.5
+                best = min(best, (cycles / work, tile, vector, vectors))
+        return best[1:]
+
+    def _vectorize(self, function: tirx.PrimFunc) -> tirx.PrimFunc:
+        """Fuse and split the outer loops over threads, vectorise the innermost one."""
+        sch = s_tir.Schedule(function)
+        _inline(sch)
+        for block in _blocks(sch):
+            self._loop_nest(sch, block)
+        return sch.mod["main"]
+
+    def _pad(self, sch: s_tir.Schedule, skip: tuple[Any, Any]) -> None:
+        names = {sch.get(b).name_hint for b in skip}
+        for block in _blocks(sch):
+            if sch.get(block).name_hint not in names:
+                self._loop_nest(sch, block)
+
+    def _loop_nest(self, sch: s_tir.Schedule, block: Any) -> None:
+        loops = sch.get_loops(block)
+        kinds = [int(v.iter_type) for v in sch.get(block).iter_vars]
+        if len(kinds) != len(loops) or not set(kinds) <= {_SPATIAL, _REDUCE}:
+            return
+        space = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _SPATIAL]
+        reduce = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _REDUCE]
+        if not space:
+            return
+        *outer, last = space
+        extent = int(sch.get(last).extent)
+        vector = next(v for v in range(min(self.lanes, extent), 0, -1) if extent % v == 0)
+        if vector > 1:
+            middle, lane = sch.split(last, [None, vector])
+            sch.reorder(*outer, middle, *reduce, lane)
+            outer.append(middle)
+            sch.vectorize(lane)
+        else:
+            sch.reorder(*space, *reduce)
+            outer = space
+        if outer:
+            sch.parallel(sch.fuse(*outer))
+        if reduce:
+            sch.decompose_reduction(block, reduce[0])
+
+
+def _blocks(sch: s_tir.Schedule) -> list[Any]:
+    return list(sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def _is_reduction(sch: s_tir.Schedule, block: Any) -> bool:
+    return any(int(v.iter_type) == _REDUCE for v in sch.get(block).iter_vars)
+
+
+def _spatial(sch: s_tir.Schedule, block: Any) -> list[int]:
+    axes = sch.get(block).iter_vars
+    return [int(v.dom.extent) for v in axes if int(v.iter_type) == _SPATIAL]
+
+
+def _inline(sch: s_tir.Schedule) -> None:
+    """Inline elementwise blocks, but padding (its branch would sit in the inner loop) and what a
+    reduction shares with others (it would be computed twice)."""
+    for block in _blocks(sch):
+        consumers = sch.get_consumers(block)
+        shared = len(consumers) > 1 and any(_is_reduction(sch, c) for c in consumers)
+        padding = sch.get(block).name_hint.startswith("pad")
+        if not consumers or _is_reduction(sch, block) or shared or padding:
+            continue
+        try:
+            sch.compute_inline(block)
+        except s_tir.ScheduleError:
+            continue  # not a plain assignment: it keeps loops of its own
+
+
+def _divisors(number: int, most: int) -> Iterator[int]:
+    return (d for d in range(1, min(number, most) + 1) if number % d == 0)
