@@ -1,0 +1,73 @@
+"""`jointdnn device`: let TVM RPC clients measure, tune and run on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from jointdnn_tvm.deploy.sockets import warn_if_exposed
+from jointdnn_tvm.runtime.address import Address
+
+HELP = "serve this machine as a device, registered with a tracker"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--tracker", metavar="HOST:PORT", help="register with this tracker")
+    parser.add_argument("--key", default="device", help="what clients ask the tracker for")
+    parser.add_argument("--target", default="host", help="the profile of this machine")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--port", type=int, default=9090, help="0: any free one (%(default)s)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where received files are kept")
+    parser.add_argument(
+        "--slowdown",
+        type=_factor,
+        default=1.0,
+        metavar="F",
+        help="emulate a processor F times slower by stopping sessions most of the time",
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve in the foreground until SIGTERM or Ctrl-C."""
+    os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # a device needs no compiler
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the process that forks has one thread
+    from jointdnn_tvm.deploy.device_server import DeviceConfig, DeviceServer
+    from jointdnn_tvm.deploy.file_cache import default_directory
+
+    config = DeviceConfig(
+        cache=args.cache or default_directory(),
+        host=args.host,
+        port=args.port,
+        key=args.key,
+        tracker=Address.parse(args.tracker) if args.tracker else None,
+        target=args.target,
+        slowdown=args.slowdown,
+    )
+    server = DeviceServer(config)
+    _warn(config.host, config.tracker)
+    server.register()
+    if args.until_stdin_closes:
+        server.stop_at_end_of(0)
+    print(f"READY {server.address}", flush=True)
+    server.serve()
+
+
+def _warn(host: str, tracker: Address | None) -> None:
+    warn_if_exposed(host, "run any code as this user")
+    if Address(host, 0).is_loopback and tracker is not None and not tracker.is_loopback:
+        print(
+            f"jointdnn: WARNING: clients elsewhere cannot reach {host}; "
+            f"give --host an address that they can",
+            file=sys.stderr,
+        )
+
+
+def _factor(text: str) -> float:
+    factor = float(text)
+    if not 1 <= factor <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 1000")
+    return factor

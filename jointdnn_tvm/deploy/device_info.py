@@ -1,0 +1,60 @@
+"""Who a device is: what a measurement on it belongs to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The machine behind a device server, and how it is run."""
+
+    hostname: str
+    cpu: str
+    machine: str
+    cores: int
+    target: str
+    slowdown: float
+    tvm: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For `jointdnn.device_info`; `emulated` says that the speed is not the machine's own."""
+        return {**asdict(self), "emulated": self.slowdown != 1.0}
+
+
+def this_device(target: str, slowdown: float) -> DeviceInfo:
+    """Describe this machine; `target` is the name of its profile."""
+    return DeviceInfo(
+        hostname=socket.gethostname(),
+        cpu=_cpu_model(),
+        machine=platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        target=target,
+        slowdown=slowdown,
+        tvm=_version("apache-tvm"),
+    )
+
+
+def _cpu_model() -> str:
+    """Of x86 the model name, of an ARM board the board's name."""
+    board = Path("/proc/device-tree/model")
+    if board.exists():
+        return board.read_text().strip("\0\n ")
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Hardware"):
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
