@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import numpy as np
 import tvm
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.graph import Graph as OperatorGraph
 from jointdnn_tvm.importer.graph import Graph
 from jointdnn_tvm.importer.read import read_graph
 from jointdnn_tvm.importer.simplify import simplify
 from jointdnn_tvm.importer.to_relax import to_relax
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
+from jointdnn_tvm.passes.pipeline import grouping
+from jointdnn_tvm.passes.read_graph import read_graph as read_groups
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Network:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @cached_property
+    def grouped(self) -> tvm.IRModule:
+        """The module with its operators outlined into groups."""
+        return grouping()(self.module)
+
+    @cached_property
+    def graph(self) -> OperatorGraph:
+        """The groups and the tensors between them, as plain data."""
+        return read_groups(self.grouped)
+
 
 def load_network(
     path: str | PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None
@@ -62,23 +76,24 @@ def load_network(
     path = Path(path)
     shapes = shapes or {}
     graph = read_graph(path, shapes)
-    unknown = [name for name in shapes if name not in graph.inputs]
-    if unknown:
-        raise ModelError(
-            f"no input is named '{unknown[0]}' in '{path}'; its inputs are {', '.join(graph.inputs)}"
-        )
     names = list(graph.outputs)
     simplify(graph)
+    module, weights = to_relax(graph)
     inputs = tuple(_spec(name, name, graph) for name in graph.inputs)
     outputs = tuple(_spec(n, value, graph) for n, value in zip(names, graph.outputs, strict=True))
-    module, weights = to_relax(graph)
     del graph
     module, weights = fold_weights(convert_layout(module), weights)
     return Network(_safe_stem(path), module, weights, inputs, outputs)
 
 
 def _spec(name: str, value: str, graph: Graph) -> TensorSpec:
-    return TensorSpec(name, graph.shape(value) or (), str(graph.dtype(value)))
+    return TensorSpec(name, _shape(value, graph), str(graph.dtype(value)))
+
+
+def _shape(value: str, graph: Graph) -> tuple[int, ...]:
+    """The shape, -1 for a dimension that depends on the data."""
+    dims = graph.types[value].tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
 
 
 def _safe_stem(path: Path) -> str:

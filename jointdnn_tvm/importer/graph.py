@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
+
+Array = np.ndarray[Any, Any]
 
 RULE_OPSET = 18
 """The ONNX version in which the rewrites of this package write their nodes."""
@@ -36,6 +39,16 @@ class Node:
         """Names of the outputs; one that nobody wants is the empty string."""
         return list(self.proto.output)
 
+    @property
+    def domain(self) -> str:
+        """The operator's domain; the default one is the empty string."""
+        return "" if self.proto.domain == "ai.onnx" else str(self.proto.domain)
+
+    @property
+    def has_subgraph(self) -> bool:
+        """Whether this is a branch or a loop."""
+        return any(attribute.HasField("g") for attribute in self.proto.attribute)
+
     def input(self, index: int) -> str:
         """The name of an input, empty where it is absent."""
         return str(self.proto.input[index]) if index < len(self.proto.input) else ""
@@ -49,6 +62,24 @@ class Node:
                     return value.decode("utf-8", "replace")
                 return list(value) if attribute.ints or attribute.floats else value
         return default
+
+    def with_names(self, inputs: list[str], outputs: list[str]) -> Node:
+        """The same node between other values."""
+        if inputs == self.inputs and outputs == self.outputs:
+            return self
+        proto = onnx.NodeProto()
+        proto.CopyFrom(self.proto)
+        proto.input[:] = inputs
+        proto.output[:] = outputs
+        return Node(proto, self.opset)
+
+    def with_inputs(self, rename: Callable[[str], str]) -> Node:
+        """The same node with its inputs renamed, those of its subgraphs left alone."""
+        return self.with_names([rename(name) for name in self.inputs], self.outputs)
+
+    def with_outputs(self, rename: Callable[[str], str]) -> Node:
+        """The same node with its outputs renamed; the empty string means not wanted."""
+        return self.with_names(self.inputs, [rename(name) for name in self.outputs])
 
     def describe(self) -> str:
         """How an error message names this node."""
@@ -67,7 +98,7 @@ class Graph:
     inputs: list[str]
     outputs: list[str]
     nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
     types: dict[str, onnx.TypeProto] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     functions: dict[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
@@ -84,7 +115,7 @@ class Graph:
         self.set_constant(name, np.asarray(array))
         return name
 
-    def set_constant(self, name: str, array: np.ndarray) -> None:
+    def set_constant(self, name: str, array: Array) -> None:
         """Makes `name` a constant."""
         self.constants[name] = array
         element = helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -1,0 +1,21 @@
+"""`Sum` of many becomes additions: TVM would stack the operands and reduce the stack."""
+
+from __future__ import annotations
+
+from jointdnn_tvm.importer.graph import Graph, Node, make_node
+
+_BINARY = {"Sum": "Add", "Max": "Max", "Min": "Min"}
+
+
+def split_sum(node: Node, graph: Graph) -> list[Node] | None:
+    """A chain of binary operators for `Sum`, and for `Max` and `Min` of more than two."""
+    binary = _BINARY.get(node.op)
+    if binary is None or len(node.inputs) < 2 or (binary == node.op and len(node.inputs) == 2):
+        return None
+    first, *rest = node.inputs
+    nodes = []
+    for name in rest:
+        output = node.outputs[0] if name is rest[-1] else graph.fresh(node.outputs[0])
+        nodes.append(make_node(binary, [first, name], [output]))
+        first = output
+    return nodes
