@@ -37,7 +37,7 @@ class FlowNetwork:
     def augment(self, source: int, sink: int) -> int:
         """Send all the flow that still fits from source to sink; returns how much was added."""
         total = 0
-        while (level := self._distances_to(sink))[source] >= 0:
+        while (level := self._distances_to(sink, source))[source] >= 0:
             total += self._blocking_flow(source, sink, level)
         return total
 
@@ -48,8 +48,11 @@ class FlowNetwork:
         """
         return [distance >= 0 for distance in self._distances_to(sink)]
 
-    def _distances_to(self, sink: int) -> list[int]:
-        """Arcs on the shortest residual path from each node to the sink; -1 where none is."""
+    def _distances_to(self, sink: int, source: int = -1) -> list[int]:
+        """Arcs on the shortest residual path from each node to the sink; -1 where none is.
+
+        With a source, nodes that are not nearer to the sink than it may be left at -1.
+        """
         arcs, head, residual = self._arcs, self._head, self._residual
         level = [-1] * len(arcs)
         level[sink] = 0
@@ -60,6 +63,8 @@ class FlowNetwork:
                 tail = head[arc]
                 if level[tail] < 0 and residual[arc ^ 1]:
                     level[tail] = distance
+                    if tail == source:
+                        return level
                     queue.append(tail)
         return level
 

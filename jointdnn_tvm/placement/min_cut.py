@@ -17,7 +17,7 @@ the cut is the true optimum with nothing rounded.
 from __future__ import annotations
 
 from jointdnn_tvm.placement.max_flow import FlowNetwork
-from jointdnn_tvm.placement.prices import Prices, common_denominator, in_units, price
+from jointdnn_tvm.placement.prices import Prices, in_units, price
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side, Tensor
 
 # Decimal costs are rarely exact in binary (0.1 + 0.2 > 0.3), so placements that differ by less
@@ -29,11 +29,10 @@ _SOURCE, _SINK, _FIRST = 0, 1, 2  # the node of the first operator; the others f
 
 def minimum_cut(problem: Problem) -> tuple[dict[str, Side], float]:
     """An optimal placement with the fewest switches, and the proved lower bound (s or J)."""
-    prices = price(problem)
     most_switches = len(problem.operators) + 1
-    # Switches are counted in units too small to outweigh any difference of two prices.
-    units = common_denominator(prices) * (most_switches + 1)
-    cut = _Cut(problem, in_units(prices, units))
+    # Units so fine that one for each switch cannot outweigh any difference of two prices.
+    prices, units = in_units(price(problem), finer=most_switches + 1)
+    cut = _Cut(problem, prices)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     return cut.placement(), optimum / units

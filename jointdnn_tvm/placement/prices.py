@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from math import frexp
 from typing import Generic, TypeVar
 
 from jointdnn_tvm.placement.problem import Problem
 
 Number = TypeVar("Number", int, float)
+
+_BITS = 53  # of a float's fraction, which frexp gives as a number below 1
+_ONE = 1 << _BITS
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,25 @@ def price(problem: Problem) -> Prices[float]:
     )
 
 
-def common_denominator(prices: Prices[float]) -> int:
-    """The power of two that makes every price an integer: floats are binary fractions."""
-    return max(value.as_integer_ratio()[1] for value in prices.every() if value is not None)
+def in_units(prices: Prices[float], finer: int) -> tuple[Prices[int], int]:
+    """The prices in integer units, and how many units make a second or joule.
 
-
-def in_units(prices: Prices[float], units: int) -> Prices[int]:
-    """The prices in integer units, ``units`` of them to the second or joule; nothing is rounded."""
+    Floats are binary fractions: the unit is the last bit of the least price, divided by
+    ``finer``, so that nothing is rounded.
+    """
+    exponents = [frexp(value)[1] for value in prices.every() if value]
+    least = min(exponents, default=0)
+    least = min(least, _BITS)  # a unit is at most 1
 
     def exact(value: float) -> int:
-        numerator, denominator = value.as_integer_ratio()
-        return numerator * (units // denominator)
+        fraction, exponent = frexp(value)
+        return (int(fraction * _ONE) << (exponent - least)) * finer if value else 0
 
-    return Prices(
+    in_integers = Prices(
         mobile=[None if value is None else exact(value) for value in prices.mobile],
         cloud=[None if value is None else exact(value) for value in prices.cloud],
         up=[exact(value) for value in prices.up],
         down=[exact(value) for value in prices.down],
         switch=exact(prices.switch),
     )
+    return in_integers, finer << (_BITS - least)
