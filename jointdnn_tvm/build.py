@@ -20,9 +20,10 @@ from tvm.ir.instrument import DumpIR
 from jointdnn_tvm import __version__
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import BuildError
-from jointdnn_tvm.graph import SIDES, Graph, Side, Stage, split_into_stages
+from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.pipeline import lowering, partitioning
+from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.plan import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry
 from jointdnn_tvm.targets import TargetProfile
@@ -50,7 +51,8 @@ def build(
         side: [s for s in stages if s.side == side or (side == "mobile" and fallback)]
         for side in SIDES
     }
-    for side, profile in (("mobile", plan.mobile), ("cloud", plan.cloud)):
+    profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
+    for side, profile in profiles.items():
         if used[side]:
             dump = dump_ir / side if dump_ir is not None else None
             part = _only(module, [s.name for s in used[side]])
@@ -79,7 +81,9 @@ def compile_library(
     except BuildError:
         raise
     except Exception as error:  # TVM raises many kinds, none of them documented
-        raise BuildError(f"building for target {profile.name} failed: {first_line(error)}") from error
+        raise BuildError(
+            f"building for target {profile.name} failed: {first_line(error)}"
+        ) from error
 
 
 def tvm_target(profile: TargetProfile) -> tvm.target.Target:
@@ -105,9 +109,7 @@ def first_line(error: BaseException) -> str:
 def _only(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:
     """Keep the public functions `names`, and the private ones that they reach."""
     public = {
-        v: f
-        for v, f in module.functions.items()
-        if v.name_hint in names or not _is_public(f)
+        v: f for v, f in module.functions.items() if v.name_hint in names or not _is_public(f)
     }
     part = tvm.IRModule(public, attrs=module.attrs)
     return relax.transform.DeadCodeElimination(list(names))(part)
@@ -141,15 +143,15 @@ def _linker(profile: TargetProfile) -> Callable[..., None]:
         )
         if result.returncode or not os.path.exists(output):
             reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
-            raise BuildError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
+            raise BuildError(
+                f"linking for target {profile.name} with {command[0]} failed: {reason}"
+            )
 
     link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
     return link
 
 
-def _manifest(
-    network: Network, plan: Plan, stages: Sequence[Stage], fallback: bool
-) -> Manifest:
+def _manifest(network: Network, plan: Plan, stages: Sequence[Stage], fallback: bool) -> Manifest:
     graph = network.graph
     crossing = {*graph.inputs, *graph.outputs}
     crossing |= {t for s in stages for t in (*s.inputs, *s.outputs)}

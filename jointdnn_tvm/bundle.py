@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import BundleError
-from jointdnn_tvm.graph import Side
+from jointdnn_tvm.placement import Side
 from jointdnn_tvm.runtime.manifest import MANIFEST, Manifest, file_entry
 from jointdnn_tvm.runtime.weights import write_weights
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement import Answer, Problem, all_on, fixed_placement, solve
+from jointdnn_tvm.placement import SIDES, Answer, Problem, Side, all_on, fixed_placement, solve
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 AUTO = "auto"
@@ -48,13 +48,14 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
     `placement` is ``auto`` (the optimum), ``mobile-only``, ``cloud-only``, ``random:SEED``, or the
     path of a JSON file: an object of group to side, or an answer that has one as `placement`.
     """
-    sides = {"mobile-only": all_on(problem, "mobile"), "cloud-only": all_on(problem, "cloud")}
-    baselines = {name: answer for name, answer in sides.items() if answer is not None}
+    sides: dict[str, Side] = {f"{side}-only": side for side in SIDES}
+    answers = {name: all_on(problem, side) for name, side in sides.items()}
+    baselines = {name: answer for name, answer in answers.items() if answer is not None}
     if placement == AUTO:
         return solve(problem), baselines
     if placement in sides:
         if placement not in baselines:
-            side = placement.partition("-")[0]
+            side = sides[placement]
             stuck = next(o.name for o in problem.operators if o.cost(side) is None)
             raise ProblemError(f"group {stuck!r} cannot run on the {side} side; use auto")
         return baselines[placement], baselines
@@ -88,10 +89,13 @@ def _random(problem: Problem, seed: str) -> dict[str, str]:
     except ValueError:
         raise ProblemError(f"random:{seed} needs a whole number, such as random:1") from None
     return {
-        o.name: draw.choice([s for s in ("mobile", "cloud") if o.cost(s) is not None])
-        for o in problem.operators
+        o.name: draw.choice([s for s in SIDES if o.cost(s) is not None]) for o in problem.operators
     }
 
 
 def _brief(answer: Answer) -> dict[str, Any]:
-    return {"latency_s": answer.latency_s, "energy_j": answer.energy_j, "objective": answer.objective}
+    return {
+        "latency_s": answer.latency_s,
+        "energy_j": answer.energy_j,
+        "objective": answer.objective,
+    }

@@ -8,9 +8,10 @@ from typing import Any
 
 import tvm
 
-from jointdnn_tvm.graph import Side, check_placement
+from jointdnn_tvm.graph import check_placement
 from jointdnn_tvm.passes.attributes import PLACEMENT
 from jointdnn_tvm.passes.read_graph import read_graph
+from jointdnn_tvm.placement import Side
 
 
 @tvm.transform.module_pass(opt_level=0, name="AnnotatePlacement")

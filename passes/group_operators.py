@@ -8,7 +8,7 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator
+from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from jointdnn_tvm.passes.attributes import GROUP, GROUP_KEY, OPERATORS
 from jointdnn_tvm.passes.main_function import without_main
@@ -17,15 +17,81 @@ from jointdnn_tvm.passes.main_function import without_main
 # group of their latest producer, where they fuse into its loops and cost next to nothing.
 _JOINING = frozenset(
     "relax." + name
-    for name in """
-    abs acos acosh add asin asinh astype atan atanh bitwise_and bitwise_not bitwise_or bitwise_xor
-    ceil clip cos cosh divide equal erf exp expand_dims flatten floor floor_divide floor_mod greater
-    greater_equal isfinite isinf isnan left_shift less less_equal log log_add_exp logical_and
-    logical_not logical_or logical_xor maximum minimum mod multiply negative nn.gelu nn.gelu_tanh
-    nn.leakyrelu nn.prelu nn.relu nn.relu6 nn.selu nn.silu nn.softplus not_equal permute_dims power
-    reshape right_shift round rsqrt sigmoid sign sin sinh sqrt square squeeze subtract tan tanh
-    trunc where
-    """.split()
+    for name in (
+        "abs",
+        "acos",
+        "acosh",
+        "add",
+        "asin",
+        "asinh",
+        "astype",
+        "atan",
+        "atanh",
+        "bitwise_and",
+        "bitwise_not",
+        "bitwise_or",
+        "bitwise_xor",
+        "ceil",
+        "clip",
+        "cos",
+        "cosh",
+        "divide",
+        "equal",
+        "erf",
+        "exp",
+        "expand_dims",
+        "flatten",
+        "floor",
+        "floor_divide",
+        "floor_mod",
+        "greater",
+        "greater_equal",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "left_shift",
+        "less",
+        "less_equal",
+        "log",
+        "log_add_exp",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "maximum",
+        "minimum",
+        "mod",
+        "multiply",
+        "negative",
+        "nn.gelu",
+        "nn.gelu_tanh",
+        "nn.leakyrelu",
+        "nn.prelu",
+        "nn.relu",
+        "nn.relu6",
+        "nn.selu",
+        "nn.silu",
+        "nn.softplus",
+        "not_equal",
+        "permute_dims",
+        "power",
+        "reshape",
+        "right_shift",
+        "round",
+        "rsqrt",
+        "sigmoid",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "squeeze",
+        "subtract",
+        "tan",
+        "tanh",
+        "trunc",
+        "where",
+    )
 )
 
 
@@ -159,6 +225,7 @@ def _kind(value: relax.Expr) -> str:
     return str(value.op.name).split(".")[-1]
 
 
+@mutator
 class _Substitute(PyExprMutator):
     """Put other expressions in the place of variables."""
 
@@ -171,9 +238,6 @@ class _Substitute(PyExprMutator):
 
     def visit_dataflow_var_(self, op: relax.DataflowVar) -> relax.Expr:
         return self.values.get(op, op)
-
-
-_Substitute = relax.expr_functor.mutator(_Substitute)
 
 
 def _outline(group: _Group, module: tvm.IRModule) -> relax.Function:

@@ -8,11 +8,11 @@ import tvm
 from tvm import relax
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
-from jointdnn_tvm.graph import Side
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
+from jointdnn_tvm.placement import Side
 
 
 def grouping() -> tvm.transform.Sequential:
@@ -56,4 +56,3 @@ def lowering(target: tvm.target.Target, lanes: int, registers: int) -> tvm.trans
         ],
         name="lowering",
     )
-

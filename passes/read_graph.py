@@ -7,6 +7,7 @@ from tvm import relax
 
 from jointdnn_tvm.graph import Graph, Group, Placement, Tensor, size_bytes
 from jointdnn_tvm.passes.attributes import GROUP_KEY, OPERATORS, PLACEMENT
+from jointdnn_tvm.placement import SIDES
 
 
 def read_graph(module: tvm.IRModule) -> Graph:
@@ -41,11 +42,12 @@ def read_graph(module: tvm.IRModule) -> Graph:
 
 def read_placement(module: tvm.IRModule) -> Placement:
     """Return the side that each group carries as its attribute; groups without one are left out."""
-    return {
+    carried = {
         var.name_hint: str(function.attrs[PLACEMENT])
         for var, function in module.functions.items()
         if isinstance(function, relax.Function) and function.attrs and PLACEMENT in function.attrs
     }
+    return {name: side for name, text in carried.items() for side in SIDES if side == text}
 
 
 def _calls(

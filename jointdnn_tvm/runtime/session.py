@@ -6,31 +6,15 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, check_files, read_manifest
 from jointdnn_tvm.runtime.stage_module import StageModule
 
 logger = logging.getLogger(__name__)
-
-Tensors = dict[str, np.ndarray]
-
-
-class Cloud(Protocol):
-    """The other side, wherever it is."""
-
-    def run(self, call: CloudCall, tensors: Tensors) -> Tensors:
-        """Run one stage; DeviceError when the cloud does not answer."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class CloudCall(dict[str, object]):
-    """What a remote call says besides its tensors: request, stage, wanted (tensors), last."""
 
 
 class Session:
@@ -47,6 +31,11 @@ class Session:
         self._cloud = cloud
         self._requests = 0
         self._returned = _tensors_to_return(manifest)
+
+    def signature(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """Name, shape and type of each input."""
+        entries = [(p.name, self.manifest.tensors[p.tensor]) for p in self.manifest.inputs]
+        return [(name, entry.shape, entry.dtype) for name, entry in entries]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Tensors:
         """Compute the network's outputs, by the user's names, from its inputs, by theirs.
@@ -66,12 +55,12 @@ class Session:
     def _run_on_cloud(self, stage: StageEntry, held: Tensors, on_cloud: set[str]) -> None:
         assert self._cloud is not None
         sent = {t: held[t] for t in stage.inputs if t not in on_cloud}
-        call = CloudCall(
-            request=self._requests,
-            stage=stage.name,
-            wanted=list(self._returned[stage.name]),
-            last=stage is self._last_cloud_stage(),
-        )
+        call = {
+            "request": self._requests,
+            "stage": stage.name,
+            "wanted": list(self._returned[stage.name]),
+            "last": stage is self._last_cloud_stage(),
+        }
         try:
             held.update(self._cloud.run(call, sent))
         except DeviceError as error:
@@ -143,7 +132,7 @@ def _tensors_to_return(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 def load_side(folder: Path, manifest: Manifest, side: str) -> StageModule:
     """Load the module of `side`; the mobile's holds every stage when the bundle has a fallback."""
     stages = [
-        s for s in manifest.stages if s.side == side or side == "mobile" and manifest.fallback
+        s for s in manifest.stages if s.side == side or (side == "mobile" and manifest.fallback)
     ]
     return StageModule(folder / f"{side}.so", folder / f"{side}.safetensors", stages)
 
@@ -162,8 +151,6 @@ def open_session(
     `tracker` at ``"host:port"`` is asked for a device with `key`. `timeout_s` bounds the
     connection and each remote call. BundleError and DeviceError say what is wrong.
     """
-    from jointdnn_tvm.runtime.cloud import LocalCloud, RemoteCloud
-
     folder = Path(bundle)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
@@ -177,5 +164,5 @@ def open_session(
             f"{folder} has cloud stages; say where they run: --cloud HOST:PORT, --cloud local, "
             "or --tracker HOST:PORT"
         )
-    remote = RemoteCloud.connect(folder, manifest, cloud, tracker, key, timeout_s)
-    return Session(manifest, mobile, remote)
+    remote = reach(cloud, tracker, key, timeout_s)
+    return Session(manifest, mobile, RemoteCloud.connect(folder, manifest, remote, timeout_s))

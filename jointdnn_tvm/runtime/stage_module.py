@@ -17,7 +17,7 @@ from jointdnn_tvm.runtime.weights import map_weights
 
 
 class StageModule:
-    """A loaded library, its mapped weights and a virtual machine, which serves one caller at a time.
+    """A loaded library, its mapped weights and a virtual machine that serves one caller at a time.
 
     Check the files against the bundle's manifest first: loading a damaged library kills the
     process.

@@ -56,7 +56,7 @@ def write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in order:
-            file.write(memoryview(np.ascontiguousarray(array).reshape(-1).view("uint8")))
+            file.write(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
 
 
 def _enter(

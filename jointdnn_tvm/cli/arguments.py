@@ -1,0 +1,133 @@
+"""Arguments that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jointdnn_tvm.errors import ModelError
+
+if TYPE_CHECKING:
+    from jointdnn_tvm.api import Devices
+
+
+def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """MODEL and the shapes of its inputs."""
+    parser.add_argument("model", metavar="MODEL", nargs="?" if optional else None, help="ONNX file")
+    add_shapes(parser)
+
+
+def add_shapes(parser: argparse.ArgumentParser) -> None:
+    """The shapes of inputs that the file leaves open."""
+    parser.add_argument(
+        "--shape",
+        metavar="NAME=1,3,224,224",
+        action="append",
+        default=[],
+        help="shape of an input that the file leaves open (may be repeated)",
+    )
+
+
+def shapes(args: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """Read every --shape; ModelError for one that is not NAME=NUMBERS."""
+    found = {}
+    for text in args.shape:
+        name, _, numbers = text.rpartition("=")
+        try:
+            dims = tuple(int(n) for n in numbers.split(",")) if numbers else ()
+        except ValueError:
+            dims = (-1,)
+        if not name or any(d < 0 for d in dims):
+            raise ModelError(f"--shape {text!r} is not NAME=1,3,224,224")
+        found[name] = dims
+    return found
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """The two kinds of device, and where devices of those kinds are."""
+    for side in ("mobile", "cloud"):
+        parser.add_argument(
+            f"--{side}", metavar="TARGET", default="host", help=f"{side} target (default: host)"
+        )
+    parser.add_argument(
+        "--tracker",
+        metavar="HOST:PORT",
+        help="tracker of the device servers (default: two of them on loopback, for this run)",
+    )
+    for side in ("mobile", "cloud"):
+        parser.add_argument(
+            f"--{side}-key",
+            metavar="KEY",
+            default=side,
+            help=f"key of the {side} devices at the tracker (default: {side})",
+        )
+    parser.add_argument(
+        "--costs", metavar="FILE", type=Path, help="measurement database (default: the user's own)"
+    )
+    parser.add_argument(
+        "--device-timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=30.0,
+        help="seconds to wait for a device that is free (default: 30)",
+    )
+
+
+def devices(args: argparse.Namespace) -> Devices | None:
+    """Where the device servers are, or None when they shall be started on loopback."""
+    from jointdnn_tvm.api import Devices
+
+    if args.tracker is None:
+        return None
+    return Devices(args.tracker, args.mobile_key, args.cloud_key, args.device_timeout)
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """The link, and what is to be least."""
+    parser.add_argument(
+        "--link",
+        metavar="LINK",
+        default="huang2012-wifi",
+        help="link profile, or up=5.85e6,down=13.76e6,rtt=0.05 (default: huang2012-wifi)",
+    )
+    parser.add_argument("--objective", choices=("latency", "energy"), default="latency")
+    parser.add_argument(
+        "--placement",
+        metavar="P",
+        default="auto",
+        help="auto, mobile-only, cloud-only, random:SEED, or a JSON file (default: auto)",
+    )
+
+
+def positive_seconds(text: str) -> float:
+    """Parse a number of seconds above 0."""
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def add_cloud(parser: argparse.ArgumentParser) -> None:
+    """Where a bundle's cloud stages run."""
+    parser.add_argument(
+        "--cloud",
+        metavar="HOST:PORT",
+        help="device server for the cloud stages, or `local` for this process",
+    )
+    parser.add_argument(
+        "--tracker", metavar="HOST:PORT", help="tracker to ask for a device for the cloud stages"
+    )
+    parser.add_argument(
+        "--cloud-key",
+        metavar="KEY",
+        default="cloud",
+        help="key of the cloud device (default: cloud)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=30.0,
+        help="seconds that a remote call may take (default: 30)",
+    )
