@@ -10,6 +10,7 @@ A profile is a TOML file in this folder (or any path)::
     [tvm_target]                  # what tvm.target.Target takes; reading it needs no TVM
     kind = "llvm"
     mcpu = "cortex-a72"           # "native": this machine's, which the build looks up
+                                  # num-cores is filled in from cores
 
     [compute]
     cores = 4                     # CPU cores, or the streaming multiprocessors of a GPU
