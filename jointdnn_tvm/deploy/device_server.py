@@ -76,6 +76,7 @@ class DeviceServer:
         self._transfers: set[Child] = set()
         self._registration: Registration | None = None
         self._stopping = False
+        session.preload()
 
     def register(self) -> None:
         """Register with the tracker, if there is one; DeviceError when it does not answer."""
@@ -162,22 +163,20 @@ class DeviceServer:
                 self._start_session(handshake)
 
     def _start_session(self, handshake: Handshake) -> None:
-        try:
-            handshake.accept(self.config.key)
-        except OSError:
-            handshake.connection.close()
-            return
         workdir = Path(tempfile.mkdtemp(prefix="jointdnn-session-"))
         connection = handshake.connection
 
         def work() -> None:
             self._leave_to(connection)
+            connection.setblocking(True)
             session.serve(connection.detach(), workdir, self._info, self._cache)
 
         child = fork(work)
-        connection.close()
         throttle = Throttle(child.pid, self.config.slowdown)
         throttle.start()
+        with suppress(OSError):  # if the client has gone, the session notices it first
+            handshake.accept(self.config.key)
+        connection.close()
         self._session = _Session(child, handshake.peer, workdir, throttle)
         self._selector.register(child.alive, selectors.EVENT_READ, self._end_session)
         _log(f"session of {handshake.peer} begins")

@@ -38,6 +38,13 @@ _HASH_AGAIN_BYTES = 64 << 20
 _BACKENDS = ("libtvm_runtime_extra.so", "libtvm_runtime_cuda.so")
 
 
+def preload() -> None:
+    """Import in the listening process what every session needs, so that one begins at once."""
+    for name in REGISTRARS:
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+
+
 def serve(connection_fd: int, workdir: Path, info: DeviceInfo, cache: FileCache) -> None:
     """Serve one session on a connected socket, after its handshake, until the client leaves."""
     os.chdir(workdir)

@@ -19,18 +19,19 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-PERIOD_S = 0.008
+_MIN_PERIOD_S = 0.008
+_MIN_RUN_S = 0.002  # waking up costs about 0.1 ms of it
 
 
 class Throttle:
     """Context manager under which the process `pid` runs 1/`factor` of the time."""
 
-    def __init__(self, pid: int, factor: float, period_s: float = PERIOD_S) -> None:
+    def __init__(self, pid: int, factor: float) -> None:
         if factor < 1:
             raise ValueError(f"a slowdown factor is at least 1, not {factor}")
         self.pid = pid
         self.factor = factor
-        self.period_s = period_s
+        self.period_s = max(_MIN_PERIOD_S, _MIN_RUN_S * factor)
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
