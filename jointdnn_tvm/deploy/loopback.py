@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -34,6 +35,7 @@ class LoopbackLab:
         )
         self._stack = ExitStack()
         self._servers: dict[str, ServerProcess] = {}
+        self._addresses: dict[str, Address] = {}
 
     def __enter__(self) -> LoopbackLab:
         """Start everything; returns when both devices are registered."""
@@ -44,24 +46,27 @@ class LoopbackLab:
 
     def _start(self, stack: ExitStack) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-lab-"))
-        tracker = self._launch(stack, "tracker", "tracker", "--port", "0")
+        tracker = self._launch(stack, "tracker", "tracker", ["tracker", "--port", "0"])
         self.tracker = tracker.wait_ready(_START_S)
         for key, target, slowdown in self._devices:
             words = ["device", "--port", "0", "--tracker", str(self.tracker), "--key", key]
             words += ["--target", target, "--slowdown", str(slowdown), "--cache", f"{folder}/{key}"]
-            self._launch(stack, f"{key} device server", *words)
-        for server in self._servers.values():
-            if server is not tracker:
-                server.wait_ready(_START_S)
+            self._launch(stack, key, f"{key} device server", words)
+        for key in (self.mobile_key, self.cloud_key):
+            self._addresses[key] = self._servers[key].wait_ready(_START_S)
 
-    def _launch(self, stack: ExitStack, name: str, *words: str) -> ServerProcess:
+    def _launch(self, stack: ExitStack, key: str, name: str, words: Sequence[str]) -> ServerProcess:
         server = ServerProcess(name, [*_COMMAND, *words, "--until-stdin-closes"])
-        self._servers[name] = stack.enter_context(server)
+        self._servers[key] = stack.enter_context(server)
         return server
 
-    def logs(self) -> dict[str, str]:
-        """What each server has written to its log so far."""
-        return {name: server.log() for name, server in self._servers.items()}
+    def address(self, key: str) -> Address:
+        """Where the device server of that key listens."""
+        return self._addresses[key]
+
+    def log(self, key: str) -> str:
+        """What the device server of that key (or the ``tracker``) has written to its log."""
+        return self._servers[key].log()
 
     def __exit__(
         self,

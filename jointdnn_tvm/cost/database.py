@@ -1,0 +1,164 @@
+"""Measurements on disk, so that nothing is measured twice.
+
+One SQLite file, safe for several processes. A measurement belongs to four texts: the workload (a
+key of its content), the target that it was compiled for, the device, and the versions of software.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from jointdnn_tvm.errors import CostError
+
+_APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
+_SCHEMA = 1
+_PATIENCE_S = 30.0
+_TABLE = """
+CREATE TABLE measurements (
+    workload TEXT NOT NULL,
+    target TEXT NOT NULL,
+    device TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    latency_s REAL,
+    spread_s REAL NOT NULL,
+    repeats INTEGER NOT NULL,
+    reason TEXT,
+    source TEXT NOT NULL,
+    measured_at REAL NOT NULL,
+    PRIMARY KEY (workload, target, device, versions)
+) WITHOUT ROWID
+"""
+_INSERT = "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = (
+    "SELECT latency_s, spread_s, repeats, reason, source FROM measurements "
+    "WHERE workload = ? AND target = ? AND device = ? AND versions = ?"
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How long one workload takes on one device, or why it cannot run there.
+
+    `latency_s` is the median of `repeats`, None for a failure, which has a `reason`; `spread_s`
+    is the range of the middle half. `source` says how it was got, and whether it was emulated.
+    """
+
+    latency_s: float | None
+    spread_s: float
+    repeats: int
+    reason: str | None
+    source: str
+
+    @classmethod
+    def failure(cls, reason: str, source: str) -> Measurement:
+        """It cannot be built or run there."""
+        return cls(None, 0.0, 0, " ".join(reason.split()), source)
+
+
+def default_path() -> Path:
+    """The user's own database."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "jointdnn" / "costs.sqlite"
+
+
+class CostDatabase:
+    """Open with `CostDatabase.open`; one object serves one thread."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> CostDatabase:
+        """Open or create it; CostError when the file is something else, newer, or not writable."""
+        path = default_path() if path is None else Path(path)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+        try:
+            with _explained(path):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                _prepare(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(path, connection)
+
+    def get(self, workload: str, target: str, device: str, versions: str) -> Measurement | None:
+        """The measurement of a workload, if there is one for just that target, device, versions."""
+        with _explained(self.path):
+            row = self._connection.execute(_SELECT, (workload, target, device, versions)).fetchone()
+        return None if row is None else Measurement(*row)
+
+    def put(
+        self, workload: str, target: str, device: str, versions: str, measurement: Measurement
+    ) -> None:
+        """Store it in place of an older one; a process killed right afterwards loses nothing."""
+        row = (workload, target, device, versions, *astuple(measurement), time.time())
+        with _explained(self.path):
+            self._connection.execute(_INSERT, row)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> CostDatabase:
+        """It is open; the end of the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Make the table in an empty file; refuse a file that is not ours."""
+    connection.execute("BEGIN IMMEDIATE")  # of two processes that create it, one waits here
+    try:
+        application, schema, tables = (
+            connection.execute(question).fetchone()[0]
+            for question in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_master",
+            )
+        )
+        if application == 0 and tables == 0:
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+        elif application != _APPLICATION_ID:
+            raise CostError(f"{path} is not a measurement database; choose another with --costs")
+        elif schema != _SCHEMA:
+            raise CostError(
+                f"{path} was written by another version of jointdnn (format {schema}, this one "
+                f"has {_SCHEMA}); upgrade, or choose another file with --costs"
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise CostError(
+            f"the measurement database {path} cannot be used ({error}); choose another with "
+            f"--costs, or remove it to measure again"
+        ) from error

@@ -1,0 +1,189 @@
+"""Time compiled functions on a device, over plain TVM RPC.
+
+A failure is a result: a function that does not run on a device, or that takes the whole session
+down with it, is recorded with the reason, and the next one is measured in a new session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm.runtime.vm import VirtualMachine
+
+from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.errors import CostError, DeviceError
+from jointdnn_tvm.runtime.remote import RemoteSession
+
+SOURCE = "measured:time_evaluator"
+_IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
+_DUTY_PERIOD_MS = 2.0  # of a slowed device, times its slowdown (see deploy/throttle.py)
+_UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One function to time: the code of all groups that have the same key."""
+
+    key: str
+    function: str
+    arguments: tuple[tuple[tuple[int, ...], str], ...]
+    """Shape and dtype of every parameter."""
+
+
+@dataclass(frozen=True)
+class EvaluatorConfig:
+    """How often a function runs, named as in TVM's MetaSchedule.
+
+    A first repeat is dropped, so `repeat` counts those that are used. Where a device's speed is
+    emulated by a duty cycle, `min_repeat_ms` must be long against its period.
+    """
+
+    number: int = 1
+    repeat: int = 5
+    min_repeat_ms: int = 20
+    enable_cpu_cache_flush: bool = False
+
+
+def device_identity(session: RemoteSession) -> str:
+    """Who the device is, as far as it changes a measurement; a stock TVM server has only a key."""
+    info = _device_info(session)
+    if info is None:
+        return f"{session.key} at {session.address}"
+    known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
+    return json.dumps(known, sort_keys=True)
+
+
+def device_source(session: RemoteSession) -> str:
+    """How a time measured there is got: it says so when the device's speed is emulated."""
+    info = _device_info(session)
+    if info is None or not info["emulated"]:
+        return SOURCE
+    return f"{SOURCE} emulated slowdown {info['slowdown']:g}x"
+
+
+def _device_info(session: RemoteSession) -> dict[str, Any] | None:
+    if not session.has_function("jointdnn.device_info"):
+        return None
+    ask = session.function("jointdnn.device_info")
+    with session.deadline(10.0, "asking who it is"):
+        info: dict[str, Any] = json.loads(ask())
+    return info
+
+
+def measure(
+    workloads: Sequence[Workload],
+    library: Path,
+    connect: Callable[[], RemoteSession],
+    device_kind: str,
+    record: Callable[[Workload, Measurement], None],
+    config: EvaluatorConfig | None = None,
+    deadline_s: float = 60.0,
+) -> None:
+    """Time every workload of `library` on a device and hand each result to `record` at once.
+
+    `connect` opens a session; it is called again after a workload has taken the session down.
+    `device_kind` is that of the target, such as ``cpu`` or ``cuda``. `deadline_s` bounds each
+    workload. DeviceError when no session can be had, CostError when the library does not load.
+    """
+    bench: _Bench | None = None
+    try:
+        for workload in workloads:
+            if bench is None:
+                bench = _Bench(connect(), library, device_kind, config or EvaluatorConfig())
+            record(workload, bench.measure(workload, deadline_s))
+            if not bench.session.alive:
+                bench.session.close()
+                bench = None
+    finally:
+        if bench is not None:
+            bench.session.close()
+
+
+class _Bench:
+    """A session with the library loaded."""
+
+    def __init__(
+        self, session: RemoteSession, library: Path, kind: str, config: EvaluatorConfig
+    ) -> None:
+        self.session = session
+        self._config = config
+        try:
+            self._source = device_source(session)
+            self._device = session.device(kind)
+            self._module = self._load(library)
+            self._fill = self._find_fill()
+        except BaseException:
+            session.close()
+            raise
+
+    def _load(self, library: Path) -> Any:
+        data = library.read_bytes()
+        name = f"{hashlib.sha256(data).hexdigest()[:40]}.so"  # a name is loaded once a process
+        deadline_s = 30.0 + len(data) * _UPLOAD_S_PER_BYTE
+        try:
+            with self.session.deadline(deadline_s, f"taking and loading {library.name}"):
+                self.session.upload(data, name)
+                return self.session.load_module(name)
+        except DeviceError as error:
+            raise CostError(
+                f"the compiled library does not load on the device: {error}; "
+                f"check that the target fits the device"
+            ) from error
+
+    def _find_fill(self) -> Callable[[Any], None]:
+        """A function of the device that fills a tensor with random numbers."""
+        for name in ("tvm.contrib.random.random_fill", "jointdnn.random_fill"):
+            if self.session.has_function(name):
+                return self.session.function(name)
+        return lambda tensor: tensor.copyfrom(np.random.default_rng(0).random(tensor.shape))
+
+    def measure(self, workload: Workload, deadline_s: float) -> Measurement:
+        """Time one workload; a failure is a result too."""
+        try:
+            with self.session.deadline(deadline_s, f"measuring {workload.function}"):
+                times = self._times(workload)
+        except (DeviceError, CostError) as error:
+            return Measurement.failure(str(error), self._source)
+        return summarise(times, self._source)
+
+    def _times(self, workload: Workload) -> Sequence[float]:
+        machine = VirtualMachine(self._module, self._device)
+        machine.set_input(workload.function, *map(self._argument, workload.arguments))
+        config = self._config
+        timer = machine.time_evaluator(
+            "invoke_stateful",
+            self._device,
+            number=config.number,
+            repeat=config.repeat + 1,
+            min_repeat_ms=config.min_repeat_ms,
+            f_preproc="cache_flush_cpu_non_first_arg" if config.enable_cpu_cache_flush else "",
+        )
+        return list(timer(workload.function).results)[1:]
+
+    def _argument(self, argument: tuple[tuple[int, ...], str]) -> Any:
+        shape, dtype = argument
+        tensor = tvm.runtime.empty(shape, dtype, self._device)
+        if math.prod(shape) and dtype.startswith("float"):
+            self._fill(tensor)
+        else:  # valid indices, flags and counts
+            tensor.copyfrom(np.zeros(shape, dtype))
+        return tensor
+
+
+def summarise(times: Sequence[float], source: str) -> Measurement:
+    """Median and range of the middle half of the repeats."""
+    if not times or not all(math.isfinite(t) and t > 0 for t in times):
+        return Measurement.failure(f"the device's clock gave {list(times)}", source)
+    if len(times) == 1:
+        return Measurement(times[0], 0.0, 1, None, source)
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+    return Measurement(statistics.median(times), high - low, len(times), None, source)
