@@ -1,7 +1,6 @@
 """Measurements on disk, so that nothing is measured twice.
 
-One SQLite file, safe for several processes. A measurement belongs to four texts: the workload (a
-key of its content), the target that it was compiled for, the device, and the versions of software.
+One SQLite file, safe for several processes; every measurement is on disk when `put` returns.
 """
 
 from __future__ import annotations
@@ -62,6 +61,16 @@ class Measurement:
         return cls(None, 0.0, 0, " ".join(reason.split()), source)
 
 
+@dataclass(frozen=True)
+class CostKey:
+    """What a measurement depends on, each as text that is the same wherever it is made."""
+
+    workload: str
+    target: str
+    device: str
+    versions: str
+
+
 def default_path() -> Path:
     """The user's own database."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -92,17 +101,15 @@ class CostDatabase:
             raise
         return cls(path, connection)
 
-    def get(self, workload: str, target: str, device: str, versions: str) -> Measurement | None:
-        """The measurement of a workload, if there is one for just that target, device, versions."""
+    def get(self, key: CostKey) -> Measurement | None:
+        """The measurement of just that workload, target, device and versions, if there is one."""
         with _explained(self.path):
-            row = self._connection.execute(_SELECT, (workload, target, device, versions)).fetchone()
+            row = self._connection.execute(_SELECT, astuple(key)).fetchone()
         return None if row is None else Measurement(*row)
 
-    def put(
-        self, workload: str, target: str, device: str, versions: str, measurement: Measurement
-    ) -> None:
+    def put(self, key: CostKey, measurement: Measurement) -> None:
         """Store it in place of an older one; a process killed right afterwards loses nothing."""
-        row = (workload, target, device, versions, *astuple(measurement), time.time())
+        row = (*astuple(key), *astuple(measurement), time.time())
         with _explained(self.path):
             self._connection.execute(_INSERT, row)
 

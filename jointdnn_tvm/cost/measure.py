@@ -53,30 +53,29 @@ class EvaluatorConfig:
     enable_cpu_cache_flush: bool = False
 
 
-def device_identity(session: RemoteSession) -> str:
-    """Who the device is, as far as it changes a measurement; a stock TVM server has only a key."""
-    info = _device_info(session)
-    if info is None:
-        return f"{session.key} at {session.address}"
-    known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
-    return json.dumps(known, sort_keys=True)
+@dataclass(frozen=True)
+class Device:
+    """Who the other side of a session is; `emulated` says how, when its speed is not its own."""
+
+    identity: str
+    emulated: str | None
+
+    @property
+    def source(self) -> str:
+        """How a time measured there was got."""
+        return SOURCE if self.emulated is None else f"{SOURCE} emulated {self.emulated}"
 
 
-def device_source(session: RemoteSession) -> str:
-    """How a time measured there is got: it says so when the device's speed is emulated."""
-    info = _device_info(session)
-    if info is None or not info["emulated"]:
-        return SOURCE
-    return f"{SOURCE} emulated slowdown {info['slowdown']:g}x"
-
-
-def _device_info(session: RemoteSession) -> dict[str, Any] | None:
+def describe_device(session: RemoteSession) -> Device:
+    """Ask the device who it is; a stock TVM server is known by its key and address only."""
     if not session.has_function("jointdnn.device_info"):
-        return None
+        return Device(f"{session.key} at {session.address}", None)
     ask = session.function("jointdnn.device_info")
     with session.deadline(10.0, "asking who it is"):
-        info: dict[str, Any] = json.loads(ask())
-    return info
+        info = json.loads(ask())
+    known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
+    emulated = f"slowdown {info['slowdown']:g}x" if info["emulated"] else None
+    return Device(json.dumps(known, sort_keys=True), emulated)
 
 
 def measure(
@@ -117,7 +116,7 @@ class _Bench:
         self.session = session
         self._config = config
         try:
-            self._source = device_source(session)
+            self._source = describe_device(session).source
             self._device = session.device(kind)
             self._module = self._load(library)
             self._fill = self._find_fill()
