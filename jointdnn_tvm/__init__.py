@@ -1,7 +1,73 @@
-"""JointDNN as a compiler pass over Apache TVM: place every operator on a phone or in the cloud."""
+"""JointDNN as a compiler pass over Apache TVM: place every operator on a phone or in the cloud.
+
+The names below are imported when they are first used, so that the phone, which has the TVM
+runtime but no compiler, can import the package and open a session.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jointdnn_tvm.api import compile, plan
+    from jointdnn_tvm.build import build
+    from jointdnn_tvm.bundle import Bundle
+    from jointdnn_tvm.cost.table import CostTable
+    from jointdnn_tvm.measuring import Devices, measure
+    from jointdnn_tvm.network import Network, load_network
+    from jointdnn_tvm.plan import Plan
+    from jointdnn_tvm.runtime.session import Session, open_session
+    from jointdnn_tvm.targets import load_link as link
+    from jointdnn_tvm.targets import load_target as target
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "CostTable",
+    "Devices",
+    "Network",
+    "Plan",
+    "Session",
+    "build",
+    "compile",
+    "link",
+    "load_network",
+    "measure",
+    "open_session",
+    "plan",
+    "target",
+]
+
+# Public name: the module that has it, and its name there. Names that are also submodules
+# (`build`, `plan`) stay functions: `__getattr__` answers before the submodule is asked for.
+_HOMES = {
+    "Bundle": ("bundle", "Bundle"),
+    "CostTable": ("cost.table", "CostTable"),
+    "Devices": ("measuring", "Devices"),
+    "Network": ("network", "Network"),
+    "Plan": ("plan", "Plan"),
+    "Session": ("runtime.session", "Session"),
+    "build": ("build", "build"),
+    "compile": ("api", "compile"),
+    "link": ("targets", "load_link"),
+    "load_network": ("network", "load_network"),
+    "measure": ("measuring", "measure"),
+    "open_session": ("runtime.session", "open_session"),
+    "plan": ("api", "plan"),
+    "target": ("targets", "load_target"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from jointdnn_tvm import targets
-from jointdnn_tvm.build import build, tvm_target
+from jointdnn_tvm.build import build
 from jointdnn_tvm.bundle import Bundle
-from jointdnn_tvm.cost.database import CostDatabase, Measurement
 from jointdnn_tvm.cost.table import CostTable, make_problem
-from jointdnn_tvm.group_library import build_group_libraries
+from jointdnn_tvm.measuring import Devices, Progress, measure
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.plan import AUTO, Plan, answer_problem
-from jointdnn_tvm.targets import LinkProfile, TargetProfile
+from jointdnn_tvm.targets import LinkProfile, load_link
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
+__all__ = ["Devices", "build", "compile", "load_network", "measure", "plan"]
 
 
 def compile(
@@ -33,18 +28,42 @@ def compile(
     shapes: Mapping[str, Sequence[int]] | None = None,
     devices: Devices | None = None,
     database: str | Path | None = None,
-    dump_ir: Path | None = None,
     fallback: bool = True,
+    dump_ir: Path | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Import a network, measure it on both devices, place it, and compile both halves.
 
-    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files. Without `devices`
-    two device servers are started on loopback. The result is in memory: `save` it.
+    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `placement` is
+    ``auto`` or one of the others that `plan.answer_problem` knows. Without `devices` two device
+    servers are started on loopback. The bundle is in memory: `save` it.
     """
     network = load_network(model, shapes)
     costs = measure(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
-    made = plan(network, costs, link=link, objective=objective, placement=placement)
-    return build(network, made, fallback=fallback, dump_ir=dump_ir)
+    chosen = plan(network, costs, link=link, objective=objective, placement=placement)
+    return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
+
+
+def plan(
+    network: Network,
+    costs: CostTable,
+    *,
+    link: str | LinkProfile = "huang2012-wifi",
+    objective: str = "latency",
+    placement: str = AUTO,
+) -> Plan:
+    """Place every group of the network by its costs and the link; see `plan.answer_problem`."""
+    profile = load_link(link) if isinstance(link, str) else link
+    problem = make_problem(network.graph, costs, profile, objective)
+    answer, baselines = answer_problem(problem, placement)
+    return Plan(
+        answer,
+        baselines,
+        costs.mobile,
+        costs.cloud,
+        profile,
+        {**costs.sources(), "link": f"model:{profile.name}"},
+        costs.measured,
+    )

@@ -1,4 +1,4 @@
-"""A plan: where every group runs, for which targets and link, and what that is predicted to cost."""
+"""A plan: where every group runs, for which targets and link, and its predicted cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ AUTO = "auto"
 class Plan:
     """A placement with its predicted costs, and the baselines under the same cost model.
 
-    `sources` says how each kind of number was got: measured, modelled, emulated.
+    `sources` says how each kind of number was got: measured, modelled, emulated. `newly_measured`
+    counts the groups whose costs were not in the database before.
     """
 
     answer: Answer
@@ -29,6 +30,7 @@ class Plan:
     cloud: TargetProfile
     link: LinkProfile
     sources: Mapping[str, str]
+    newly_measured: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""
@@ -39,6 +41,7 @@ class Plan:
             "cloud": self.cloud.name,
             "baselines": {n: _brief(a) for n, a in self.baselines.items()},
             "sources": dict(self.sources),
+            "newly_measured": self.newly_measured,
         }
 
 

@@ -61,7 +61,8 @@ def compare(answer: Arrays, reference: Arrays) -> Difference:
     """Measure how far `answer` is from `reference`; NaN in one alone counts as infinitely far."""
     if answer.keys() != reference.keys():
         raise RunError(
-            f"the bundle gives {', '.join(sorted(answer))}, the model {', '.join(sorted(reference))}; "
+            f"the bundle gives {', '.join(sorted(answer))}, "
+            f"the model {', '.join(sorted(reference))}; "
             "the bundle was made from another model"
         )
     worst = Difference(0.0, 0.0)

@@ -55,27 +55,32 @@ class EvaluatorConfig:
 
 @dataclass(frozen=True)
 class Device:
-    """Who the other side of a session is; `emulated` says how, when its speed is not its own."""
+    """Who the other side of a session is; a `slowdown` above 1 says that its speed is emulated."""
 
     identity: str
-    emulated: str | None
+    target: str | None = None  # the profile that it was started for
+    slowdown: float = 1.0
 
     @property
     def source(self) -> str:
         """How a time measured there was got."""
-        return SOURCE if self.emulated is None else f"{SOURCE} emulated {self.emulated}"
+        return SOURCE if self.slowdown == 1 else f"{SOURCE} emulated slowdown {self.slowdown:g}x"
+
+    @property
+    def shortest_repeat_ms(self) -> int:
+        """How long a repeat must be to average over the rhythm of an emulated speed."""
+        return 20 if self.slowdown == 1 else round(4 * _DUTY_PERIOD_MS * self.slowdown)
 
 
 def describe_device(session: RemoteSession) -> Device:
     """Ask the device who it is; a stock TVM server is known by its key and address only."""
     if not session.has_function("jointdnn.device_info"):
-        return Device(f"{session.key} at {session.address}", None)
+        return Device(f"{session.key} at {session.address}")
     ask = session.function("jointdnn.device_info")
     with session.deadline(10.0, "asking who it is"):
         info = json.loads(ask())
     known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
-    emulated = f"slowdown {info['slowdown']:g}x" if info["emulated"] else None
-    return Device(json.dumps(known, sort_keys=True), emulated)
+    return Device(json.dumps(known, sort_keys=True), info["target"], float(info["slowdown"]))
 
 
 def measure(

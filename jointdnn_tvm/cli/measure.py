@@ -1,0 +1,77 @@
+"""`jointdnn measure`: what every group of a network costs on both devices."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from jointdnn_tvm.cli import arguments
+from jointdnn_tvm.cli.console import progress
+
+HELP = "time a network's operator groups on the devices of both sides"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's own arguments."""
+    arguments.add_model(parser)
+    arguments.add_targets(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure what is not known yet, and return every group's costs."""
+    from jointdnn_tvm.api import load_network, measure
+
+    network = load_network(args.model, arguments.shapes(args))
+    with progress() as report:
+        costs = measure(
+            network,
+            mobile=args.mobile,
+            cloud=args.cloud,
+            devices=arguments.devices(args),
+            database=args.costs,
+            progress=report,
+        )
+    return {
+        "network": network.name,
+        "newly_measured": costs.measured,
+        "groups": [
+            {
+                "name": g.name,
+                "operators": list(g.operators),
+                "mobile": _cost(costs.on_mobile[g.key]),
+                "cloud": _cost(costs.on_cloud[g.key]),
+            }
+            for g in network.graph.groups
+        ],
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """Show a line a group."""
+    width = max(len(g["name"]) for g in result["groups"])
+    lines = [f"{'group':{width}}  {'mobile, us':>14}  {'cloud, us':>14}"]
+    for group in result["groups"]:
+        sides = "  ".join(f"{_cell(group[side]):>14}" for side in ("mobile", "cloud"))
+        lines.append(f"{group['name']:{width}}  {sides}")
+    for group in result["groups"]:
+        for side in ("mobile", "cloud"):
+            if group[side]["latency_s"] is None:
+                lines.append(f"{group['name']} cannot run on the {side}: {group[side]['reason']}")
+    sources = {g[side]["source"] for g in result["groups"] for side in ("mobile", "cloud")}
+    lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
+    return "\n".join(lines)
+
+
+def _cost(measurement: Any) -> dict[str, Any]:
+    return {
+        "latency_s": measurement.latency_s,
+        "spread_s": measurement.spread_s,
+        "reason": measurement.reason,
+        "source": measurement.source,
+    }
+
+
+def _cell(cost: dict[str, Any]) -> str:
+    if cost["latency_s"] is None:
+        return "cannot run"
+    return f"{cost['latency_s'] * 1e6:.1f} ±{cost['spread_s'] * 1e6:.1f}"

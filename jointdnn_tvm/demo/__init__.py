@@ -1,0 +1,1 @@
+"""The main job on a trained network and a real picture, on this machine alone."""

@@ -1,0 +1,173 @@
+"""Measure a network's groups on the devices of both sides: what `measure` chains."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import tvm
+
+from jointdnn_tvm import passes
+from jointdnn_tvm.build import tvm_target
+from jointdnn_tvm.cost.database import CostDatabase, Measurement
+from jointdnn_tvm.cost.measure import Device, EvaluatorConfig, describe_device
+from jointdnn_tvm.cost.measure import measure as measure_on_device
+from jointdnn_tvm.cost.table import CostTable
+from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.group_library import build_group_libraries
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.placement import SIDES, Side
+from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.remote import RemoteSession, request
+from jointdnn_tvm.targets import TargetProfile, load_target
+
+Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where device servers are found: a tracker at ``host:port``, and the key of each side."""
+
+    tracker: str
+    mobile_key: str = "mobile"
+    cloud_key: str = "cloud"
+    timeout_s: float = 30.0
+
+    def request(self, side: Side) -> RemoteSession:
+        """Wait for a free device of that side; DeviceError when none comes in time."""
+        key = self.mobile_key if side == "mobile" else self.cloud_key
+        return request(Address.parse(self.tracker), key, self.timeout_s)
+
+
+def measure(
+    network: Network,
+    *,
+    mobile: str = "host",
+    cloud: str = "host",
+    devices: Devices | None = None,
+    database: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CostTable:
+    """Time every distinct group on a device of each side, but those the database knows.
+
+    A group that a side can neither build nor run is a fact of the table, not an error. Without
+    `devices` two device servers are started on loopback, which takes targets that are this machine.
+    """
+    profiles: dict[Side, TargetProfile] = {
+        "mobile": load_target(mobile),
+        "cloud": load_target(cloud),
+    }
+    report = progress or (lambda what, done, total: None)
+    measured = 0
+    known: dict[Side, Mapping[str, Measurement]] = {}
+    with CostDatabase.open(database) as costs, _reach(devices, profiles) as reached:
+        for side in SIDES:
+            bench = _Bench(side, profiles[side], reached, costs, report)
+            known[side], new = bench.measure(network)
+            measured += new
+    return CostTable(
+        profiles["mobile"], profiles["cloud"], known["mobile"], known["cloud"], measured
+    )
+
+
+@contextmanager
+def _reach(
+    devices: Devices | None, profiles: Mapping[Side, TargetProfile]
+) -> Iterator[Devices]:
+    if devices is not None:
+        yield devices
+        return
+    for side, profile in profiles.items():
+        if profile.tvm_target.get("mcpu") != "native":
+            raise DeviceError(
+                f"the {side} target {profile.name} is not this machine; start `jointdnn tracker` "
+                f"and, on the device, `jointdnn device --key {side} --target {profile.name}`, and "
+                "give --tracker HOST:PORT"
+            )
+    with LoopbackLab(profiles["mobile"].name, profiles["cloud"].name) as lab:
+        yield Devices(str(lab.tracker))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One side's device, while a network is measured on it."""
+
+    side: Side
+    profile: TargetProfile
+    devices: Devices
+    costs: CostDatabase
+    report: Progress
+
+    def measure(self, network: Network) -> tuple[dict[str, Measurement], int]:
+        """Return the measurement of each group key, and how many of them are new."""
+        with self.devices.request(self.side) as session:
+            device = describe_device(session)
+        if device.target is not None and device.target != self.profile.name:
+            raise DeviceError(
+                f"the {self.side} device was started for target {device.target}, not "
+                f"{self.profile.name}; ask for that target, or for another key"
+            )
+        where = self._where(device)
+        keys = list(dict.fromkeys(g.key for g in network.graph.groups))
+        stored = {k: self.costs.get(k, *where) for k in keys}
+        found = {k: m for k, m in stored.items() if m is not None}
+        missing = [k for k in keys if k not in found]
+
+        def record(key: str, measurement: Measurement) -> None:
+            found[key] = measurement
+            self.costs.put(key, *where, measurement)
+            self.report(f"measuring on the {self.side} device", len(found), len(keys))
+
+        if missing:
+            self._measure_missing(network, missing, device, record)
+        return found, len(missing)
+
+    def _measure_missing(
+        self,
+        network: Network,
+        missing: Sequence[str],
+        device: Device,
+        record: Callable[[str, Measurement], None],
+    ) -> None:
+        built = 0
+
+        def count(groups: int) -> None:
+            nonlocal built
+            built += groups
+            self.report(f"compiling groups for {self.profile.name}", built, len(missing))
+
+        with tempfile.TemporaryDirectory(prefix="jointdnn-groups-") as folder:
+            libraries, failures = build_group_libraries(
+                network, missing, self.profile, Path(folder), count
+            )
+            for key, reason in failures.items():
+                record(key, Measurement.failure(reason, device.source))
+            for library in libraries:
+                measure_on_device(
+                    library.workloads,
+                    library.path,
+                    partial(self.devices.request, self.side),
+                    self.profile.kind,
+                    lambda workload, measurement: record(workload.key, measurement),
+                    EvaluatorConfig(min_repeat_ms=device.shortest_repeat_ms),
+                )
+
+    def _where(self, device: Device) -> tuple[str, str, str]:
+        """What a measurement depends on beside the group: target, device, versions."""
+        target = str(tvm_target(self.profile).export())
+        return target, device.identity, f"tvm {tvm.__version__}, passes {passes_digest()}"
+
+
+@cache
+def passes_digest() -> str:
+    """Hash of the code that lowers a group: other passes make other kernels, with other costs."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(passes.__path__[0]).glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
