@@ -20,6 +20,7 @@ import tvm
 from tvm.runtime.vm import VirtualMachine
 
 from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession
 
@@ -55,10 +56,14 @@ class EvaluatorConfig:
 
 @dataclass(frozen=True)
 class Device:
-    """Who the other side of a session is; a `slowdown` above 1 says that its speed is emulated."""
+    """Who the other side of a session is.
+
+    `target` is the profile that it was started with, None for a stock TVM server; `slowdown` is
+    over 1 where its speed is emulated.
+    """
 
     identity: str
-    target: str | None = None  # the profile that it was started for
+    target: str | None = None
     slowdown: float = 1.0
 
     @property
@@ -68,8 +73,8 @@ class Device:
 
     @property
     def shortest_repeat_ms(self) -> int:
-        """How long a repeat must be to average over the rhythm of an emulated speed."""
-        return 20 if self.slowdown == 1 else round(4 * _DUTY_PERIOD_MS * self.slowdown)
+        """How long a repeat must last to mean something there; for `EvaluatorConfig`."""
+        return 20 if self.slowdown == 1 else max(60, round(5e3 * period_s(self.slowdown)))
 
 
 def describe_device(session: RemoteSession) -> Device:
@@ -80,7 +85,7 @@ def describe_device(session: RemoteSession) -> Device:
     with session.deadline(10.0, "asking who it is"):
         info = json.loads(ask())
     known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
-    return Device(json.dumps(known, sort_keys=True), info["target"], float(info["slowdown"]))
+    return Device(json.dumps(known, sort_keys=True), info["target"], info["slowdown"])
 
 
 def measure(

@@ -20,7 +20,12 @@ from contextlib import suppress
 from types import TracebackType
 
 _MIN_PERIOD_S = 0.008
-_MIN_RUN_S = 0.002  # waking up costs about 0.1 ms of it
+_MIN_RUN_S = 0.0015  # waking up costs about 0.1 ms of it
+
+
+def period_s(factor: float) -> float:
+    """How long one round of the rhythm takes; a measurement must last several."""
+    return max(_MIN_PERIOD_S, _MIN_RUN_S * factor)
 
 
 class Throttle:
@@ -31,14 +36,13 @@ class Throttle:
             raise ValueError(f"a slowdown factor is at least 1, not {factor}")
         self.pid = pid
         self.factor = factor
-        self.period_s = max(_MIN_PERIOD_S, _MIN_RUN_S * factor)
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Begin; the target must be a process of the same user."""
         if self.factor == 1:
             return
-        words = [str(self.pid), str(self.factor), str(self.period_s)]
+        words = [str(self.pid), str(self.factor), str(period_s(self.factor))]
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, *words],
             stdin=subprocess.PIPE,
@@ -76,7 +80,7 @@ class Throttle:
         self.stop()
 
 
-def _keep(pid: int, factor: float, period_s: float) -> None:
+def _keep(pid: int, factor: float, period: float) -> None:
     """Fork the process that gives the rhythm; continue the target when either has to end."""
     target = os.pidfd_open(pid)
     keeper = os.getpid()
@@ -84,7 +88,7 @@ def _keep(pid: int, factor: float, period_s: float) -> None:
     if rhythm == 0:
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
         if os.getppid() == keeper:
-            _beat(target, factor, period_s)
+            _beat(target, factor, period)
         os._exit(0)
     try:
         rhythm_end = os.pidfd_open(rhythm)
@@ -98,9 +102,9 @@ def _keep(pid: int, factor: float, period_s: float) -> None:
             signal.pidfd_send_signal(target, signal.SIGCONT)
 
 
-def _beat(target: int, factor: float, period_s: float) -> None:
+def _beat(target: int, factor: float, period: float) -> None:
     """Let the target run so that running time x factor = time passed, whatever the jitter."""
-    run_s = period_s / factor
+    run_s = period / factor
     start = continued_at = time.monotonic()
     ran_s = 0.0
     with suppress(ProcessLookupError):
