@@ -14,7 +14,7 @@ import tvm
 
 from jointdnn_tvm import passes
 from jointdnn_tvm.build import tvm_target
-from jointdnn_tvm.cost.database import CostDatabase, Measurement
+from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement
 from jointdnn_tvm.cost.measure import Device, EvaluatorConfig, describe_device
 from jointdnn_tvm.cost.measure import measure as measure_on_device
 from jointdnn_tvm.cost.table import CostTable
@@ -113,15 +113,14 @@ class _Bench:
                 f"the {self.side} device was started for target {device.target}, not "
                 f"{self.profile.name}; ask for that target, or for another key"
             )
-        where = self._where(device)
-        keys = list(dict.fromkeys(g.key for g in network.graph.groups))
-        stored = {k: self.costs.get(k, *where) for k in keys}
+        keys = {g.key: self._cost_key(g.key, device) for g in network.graph.groups}
+        stored = {k: self.costs.get(key) for k, key in keys.items()}
         found = {k: m for k, m in stored.items() if m is not None}
         missing = [k for k in keys if k not in found]
 
         def record(key: str, measurement: Measurement) -> None:
             found[key] = measurement
-            self.costs.put(key, *where, measurement)
+            self.costs.put(keys[key], measurement)
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
         if missing:
@@ -158,10 +157,11 @@ class _Bench:
                     EvaluatorConfig(min_repeat_ms=device.shortest_repeat_ms),
                 )
 
-    def _where(self, device: Device) -> tuple[str, str, str]:
-        """What a measurement depends on beside the group: target, device, versions."""
+    def _cost_key(self, group: str, device: Device) -> CostKey:
+        """What a measurement depends on."""
         target = str(tvm_target(self.profile).export())
-        return target, device.identity, f"tvm {tvm.__version__}, passes {passes_digest()}"
+        versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
+        return CostKey(group, target, device.identity, versions)
 
 
 @cache
