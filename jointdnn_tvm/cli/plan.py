@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.errors import JointdnnError, ProblemError
-from jointdnn_tvm.placement import Problem, solve
 
 HELP = "find the best placement of a problem file"
 
@@ -78,11 +77,16 @@ def _solve_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _solve_text(where: str, text: str) -> dict[str, Any]:
+    from jointdnn_tvm.placement import Problem, solve
+
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise ProblemError(f"{where} is not JSON: {reason}") from None
+    except json.JSONDecodeError as error:
+        raise ProblemError(f"{where} is not JSON: {error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError):  # a number or a nesting without end
+        raise ProblemError(
+            f"{where} is not JSON that can be read: it is too deep or too long"
+        ) from None
     try:
         return solve(Problem.from_json(document)).to_json()
     except ProblemError as error:

@@ -6,13 +6,6 @@ import argparse
 from typing import Any
 
 from jointdnn_tvm.errors import ProfileError
-from jointdnn_tvm.targets import (
-    is_link,
-    link_names,
-    load_link,
-    load_target,
-    target_names,
-)
 
 HELP = "list the target and link profiles, or print one"
 
@@ -29,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """One profile with all its facts, or every profile with its description."""
+    from jointdnn_tvm.targets import is_link, link_names, load_link, load_target, target_names
+
     name = args.name
     if name is None:
         return {

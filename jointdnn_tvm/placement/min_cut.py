@@ -16,15 +16,17 @@ the cut is the true optimum with nothing rounded.
 
 from __future__ import annotations
 
+from jointdnn_tvm.placement.contract import contract
+from jointdnn_tvm.placement.cut_model import START, CutModel, Net, cut_model
 from jointdnn_tvm.placement.max_flow import FlowNetwork
-from jointdnn_tvm.placement.prices import Prices, in_units, price
-from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side, Tensor
+from jointdnn_tvm.placement.prices import in_units, price
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side
 
 # Decimal costs are rarely exact in binary (0.1 + 0.2 > 0.3), so placements that differ by less
 # than one part in so many count as equal, and the one with the fewest switches is taken.
 EQUAL_PARTS = 10**11
 
-_SOURCE, _SINK, _FIRST = 0, 1, 2  # the node of the first operator; the others follow in order
+_SOURCE, _SINK, _FIRST = 0, 1, 2
 
 
 def minimum_cut(problem: Problem) -> tuple[dict[str, Side], float]:
@@ -32,28 +34,25 @@ def minimum_cut(problem: Problem) -> tuple[dict[str, Side], float]:
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
     prices, units = in_units(price(problem), finer=most_switches + 1)
-    cut = _Cut(problem, prices)
+    model = cut_model(problem, prices)
+    model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
+    cut = _Cut(model)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
-    return cut.placement(), optimum / units
+    sides = cut.sides()
+    placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
+    return placement, optimum / units
 
 
 class _Cut:
-    """The flow network of a problem, built in the constructor."""
+    """The flow network of a model."""
 
-    def __init__(self, problem: Problem, prices: Prices[int]) -> None:
-        self._problem = problem
-        self._network = FlowNetwork(_FIRST + len(problem.operators))
-        # Above the value of any cut, also once switches are charged for.
-        self._infinite = (
-            2 * sum(value for value in prices.every() if value) + len(problem.operators) + 2
-        )
-        self._mobile = [self._infinite if value is None else value for value in prices.mobile]
-        self._cloud = [self._infinite if value is None else value for value in prices.cloud]
-        self._switch_arcs = self._join_neighbours(prices.switch)
-        for tensor, up, down in zip(problem.tensors, prices.up, prices.down, strict=True):
-            self._add_tensor(tensor, up, down)
-        self._flow = self._join_operators()
+    def __init__(self, model: CutModel) -> None:
+        self._model = model
+        self._network = FlowNetwork(_FIRST + len(model.mobile))
+        self._flow = self._join_ends()
+        for net in model.nets:
+            self._join(net)
 
     def minimise(self) -> int:
         """Find a minimum cut; returns its value."""
@@ -62,66 +61,44 @@ class _Cut:
 
     def charge_switches(self, toll: int) -> None:
         """Minimise again, with every switch dearer by a toll."""
-        for arc in self._switch_arcs:
-            self._network.widen(arc, toll)
+        for one, other in self._model.neighbours:
+            self._network.add_arc(_node(one), _node(other), toll, toll)
         self._network.augment(_SOURCE, _SINK)
 
-    def placement(self) -> dict[str, Side]:
-        """The sides of the cut last found; what could be on either is on the mobile."""
+    def sides(self) -> list[Side]:
+        """The side of each node in the cut last found; what could be on either is on the mobile."""
         on_cloud = self._network.reaches(_SINK)
-        return {
-            operator.name: CLOUD if on_cloud[node] else MOBILE
-            for node, operator in enumerate(self._problem.operators, _FIRST)
-        }
+        return [CLOUD if on_cloud[_node(n)] else MOBILE for n in range(len(self._model.mobile))]
 
-    def _join_neighbours(self, switch: int) -> list[int]:
-        """Arcs that a switch cuts, one a direction."""
-        add, last = self._network.add_arc, _FIRST + len(self._problem.operators) - 1
-        arcs: list[int] = []
-        for node in range(_FIRST, last):
-            arc = add(node, node + 1, switch, switch)
-            arcs += (arc, arc ^ 1)
-        if self._problem.starts_on_mobile:
-            arcs.append(add(_SOURCE, _FIRST, switch))
-        if self._problem.ends_on_mobile:
-            arcs.append(add(_SOURCE, last, switch))
-        return arcs
-
-    def _add_tensor(self, tensor: Tensor, up: int, down: int) -> None:
-        positions = self._problem.positions
-        consumers = {positions[name] for name in tensor.consumers}
-        if tensor.producer is None:
-            producer, down = _SOURCE, 0
-        else:
-            producer = _FIRST + positions[tensor.producer]
-            if tensor.output and self._problem.ends_on_mobile:
-                self._cloud[positions[tensor.producer]] += down
-                down = 0
-        if len(consumers) == 1:
-            (consumer,) = consumers
-            if producer == _SOURCE:
-                self._cloud[consumer] += up
-            elif up or down:
-                self._network.add_arc(producer, _FIRST + consumer, up, down)
-            return
-        if consumers and up:
-            helper = self._network.add_node()
-            self._network.add_arc(producer, helper, up)
-            for consumer in consumers:
-                self._network.add_arc(helper, _FIRST + consumer, self._infinite)
-        if consumers and down:
-            helper = self._network.add_node()
-            self._network.add_arc(helper, producer, down)
-            for consumer in consumers:
-                self._network.add_arc(_FIRST + consumer, helper, self._infinite)
-
-    def _join_operators(self) -> int:
-        """Arcs from the source and to the sink; the lesser price is paid in every cut."""
+    def _join_ends(self) -> int:
+        """Arcs from the source and to the sink; returns what every cut pays."""
         paid = 0
-        for node, (mobile, cloud) in enumerate(zip(self._mobile, self._cloud, strict=True), _FIRST):
+        for node, (mobile, cloud) in enumerate(
+            zip(self._model.mobile, self._model.cloud, strict=True), _FIRST
+        ):
             paid += min(mobile, cloud)
-            if cloud > mobile:
-                self._network.add_arc(_SOURCE, node, cloud - mobile)
-            elif mobile > cloud:
+            if mobile > cloud:
                 self._network.add_arc(node, _SINK, mobile - cloud)
+            elif cloud > mobile:
+                self._network.add_arc(_SOURCE, node, cloud - mobile)
         return paid
+
+    def _join(self, net: Net) -> None:
+        network, producer = self._network, _node(net.producer)
+        if len(net.consumers) == 1:
+            network.add_arc(producer, _node(net.consumers[0]), net.up, net.down)
+            return
+        if net.up:
+            helper = network.add_node()
+            network.add_arc(producer, helper, net.up)
+            for consumer in net.consumers:
+                network.add_arc(helper, _node(consumer), self._model.infinite)
+        if net.down:
+            helper = network.add_node()
+            network.add_arc(helper, producer, net.down)
+            for consumer in net.consumers:
+                network.add_arc(_node(consumer), helper, self._model.infinite)
+
+
+def _node(number: int) -> int:
+    return _SOURCE if number == START else _FIRST + number

@@ -154,7 +154,7 @@ def check_number(where: str, value: object, *, positive: bool = False) -> float:
     if not 0 <= value <= LARGEST:  # NaN fails every comparison
         raise ProblemError(f"{where} is {_shown(value)}: use a finite number of 0 or more")
     if positive and value < 1 / LARGEST:
-        raise ProblemError(f"{where} is {_shown(value)}: a rate must be above 0")
+        raise ProblemError(f"{where} is {_shown(value)}: a rate must be above 0 (1e-100 at least)")
     return value
 
 

@@ -1,0 +1,76 @@
+"""A placement problem as what a cut of its operators pays, in integers.
+
+The operators are numbered in execution order; `START` stands for the mobile's end of the cut,
+where inputs start and outputs end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from jointdnn_tvm.placement.prices import Prices
+from jointdnn_tvm.placement.problem import Problem
+
+START = -1
+
+
+class Net(NamedTuple):
+    """A tensor, or a switch: what it costs when the cut separates two operators.
+
+    ``up`` is paid once when the producer is on the mobile and some consumer on the cloud, and
+    ``down`` once the other way round.
+    """
+
+    producer: int
+    consumers: tuple[int, ...]
+    up: int
+    down: int
+
+
+@dataclass(frozen=True)
+class CutModel:
+    """What each operator pays on a side, and each net when it is cut.
+
+    ``neighbours`` are the pairs whose separation is a switch, the second never `START`.
+    ``infinite`` is more than any cut that can be made pays, also once switches are charged for.
+    """
+
+    mobile: list[int]
+    cloud: list[int]
+    nets: list[Net]
+    neighbours: list[tuple[int, int]]
+    infinite: int
+
+
+def cut_model(problem: Problem, prices: Prices[int]) -> CutModel:
+    """The model of a problem, for the objective that was priced."""
+    count = len(problem.operators)
+    infinite = 2 * sum(value for value in prices.every() if value) + count + 2
+    mobile = [infinite if value is None else value for value in prices.mobile]
+    cloud = [infinite if value is None else value for value in prices.cloud]
+    neighbours = _neighbours(problem)
+    nets = [Net(a, (b,), prices.switch, prices.switch) for a, b in neighbours]
+    for tensor, up, down in zip(problem.tensors, prices.up, prices.down, strict=True):
+        consumers = tuple({problem.positions[name] for name in tensor.consumers})
+        if tensor.producer is None:
+            nets.append(Net(START, consumers, up, 0))
+            continue
+        producer = problem.positions[tensor.producer]
+        if tensor.output and problem.ends_on_mobile:
+            cloud[producer] += down
+            down = 0
+        nets.append(Net(producer, consumers, up, down))
+    nets = [net for net in nets if net.consumers and (net.up or net.down)]
+    return CutModel(mobile, cloud, nets, neighbours, infinite)
+
+
+def _neighbours(problem: Problem) -> list[tuple[int, int]]:
+    last = len(problem.operators) - 1
+    pairs = list(pairwise(range(last + 1)))
+    if problem.starts_on_mobile:
+        pairs.append((START, 0))
+    if problem.ends_on_mobile:
+        pairs.append((START, last))
+    return pairs
