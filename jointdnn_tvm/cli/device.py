@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=9090, help="0: any free one (%(default)s)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where received files are kept")
     parser.add_argument(
+        "--cache-bytes", type=int, metavar="N", help="how much may be kept there (16 GiB)"
+    )
+    parser.add_argument(
         "--slowdown",
         type=_factor,
         default=1.0,
@@ -36,7 +39,8 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # a device needs no compiler
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the process that forks has one thread
     from jointdnn_tvm.deploy.device_server import DeviceConfig, DeviceServer
-    from jointdnn_tvm.deploy.file_cache import default_directory
+    from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, default_directory
+    from jointdnn_tvm.targets import load_target
 
     config = DeviceConfig(
         cache=args.cache or default_directory(),
@@ -44,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
         port=args.port,
         key=args.key,
         tracker=Address.parse(args.tracker) if args.tracker else None,
-        target=args.target,
+        target=load_target(args.target).name,
+        cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
         slowdown=args.slowdown,
     )
     server = DeviceServer(config)

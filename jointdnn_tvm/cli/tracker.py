@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Serve in the foreground until SIGTERM or Ctrl-C; with --status return the queue."""
     if args.status:
-        from jointdnn_tvm.runtime.tracker import tracker_summary
+        from jointdnn_tvm.runtime.tracker_client import tracker_summary
 
         return _status(tracker_summary(Address.parse(args.status)))
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")

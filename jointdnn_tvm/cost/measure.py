@@ -22,7 +22,7 @@ from tvm.runtime.vm import VirtualMachine
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
-from jointdnn_tvm.runtime.remote import RemoteSession
+from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
 
 SOURCE = "measured:time_evaluator"
 _IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
@@ -95,44 +95,69 @@ def measure(
     device_kind: str,
     record: Callable[[Workload, Measurement], None],
     config: EvaluatorConfig | None = None,
-    deadline_s: float = 60.0,
+    deadline_s: float = 120.0,
 ) -> None:
     """Time every workload of `library` on a device and hand each result to `record` at once.
 
-    `connect` opens a session; it is called again after a workload has taken the session down.
-    `device_kind` is that of the target, such as ``cpu`` or ``cuda``. `deadline_s` bounds each
-    workload. DeviceError when no session can be had, CostError when the library does not load.
+    `connect` opens a session; it is called again after a workload has taken the session down,
+    which it may do twice before that counts as its own failure. `device_kind` is that of the
+    target, such as ``cpu`` or ``cuda``. `deadline_s` bounds each workload. DeviceError when no
+    session can be had, CostError when the library does not load.
     """
-    bench: _Bench | None = None
+    bench = _Bench(connect, library, device_kind, config or EvaluatorConfig())
     try:
         for workload in workloads:
-            if bench is None:
-                bench = _Bench(connect(), library, device_kind, config or EvaluatorConfig())
-            record(workload, bench.measure(workload, deadline_s))
-            if not bench.session.alive:
-                bench.session.close()
-                bench = None
+            measurement = bench.measure(workload, deadline_s)
+            if not bench.alive:  # its own fault, or the device's? A second chance tells
+                bench.reopen()
+                measurement = bench.measure(workload, deadline_s)
+                if not bench.alive:
+                    bench.reopen()
+            record(workload, measurement)
     finally:
-        if bench is not None:
-            bench.session.close()
+        bench.close()
 
 
 class _Bench:
-    """A session with the library loaded."""
+    """A session with the library loaded, and the means to open another one."""
 
     def __init__(
-        self, session: RemoteSession, library: Path, kind: str, config: EvaluatorConfig
+        self,
+        connect: Callable[[], RemoteSession],
+        library: Path,
+        kind: str,
+        config: EvaluatorConfig,
     ) -> None:
-        self.session = session
+        self._connect = connect
+        self._library = library
+        self._kind = kind
         self._config = config
+        self._open()
+
+    def _open(self) -> None:
+        self.session = self._connect()
         try:
-            self._source = describe_device(session).source
-            self._device = session.device(kind)
-            self._module = self._load(library)
+            self._source = describe_device(self.session).source
+            self._device = self.session.device(self._kind)
+            self._module = self._load(self._library)
             self._fill = self._find_fill()
         except BaseException:
-            session.close()
+            self.close()
             raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session survived so far."""
+        return self.session.alive
+
+    def reopen(self) -> None:
+        """A new session in place of a dead one."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """End the session."""
+        self.session.close()
 
     def _load(self, library: Path) -> Any:
         data = library.read_bytes()
@@ -160,8 +185,8 @@ class _Bench:
         try:
             with self.session.deadline(deadline_s, f"measuring {workload.function}"):
                 times = self._times(workload)
-        except (DeviceError, CostError) as error:
-            return Measurement.failure(str(error), self._source)
+        except DeviceError as error:
+            return Measurement.failure(told_by_device(error) or str(error), self._source)
         return summarise(times, self._source)
 
     def _times(self, workload: Workload) -> Sequence[float]:

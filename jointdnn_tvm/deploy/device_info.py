@@ -19,6 +19,8 @@ class DeviceInfo:
     cpu: str
     machine: str
     cores: int
+    memory_bytes: int
+    accelerator: str | None
     target: str
     slowdown: float
     tvm: str
@@ -35,6 +37,8 @@ def this_device(target: str, slowdown: float) -> DeviceInfo:
         cpu=_cpu_model(),
         machine=platform.machine(),
         cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        accelerator=_accelerator(),
         target=target,
         slowdown=slowdown,
         tvm=_version("apache-tvm"),
@@ -51,6 +55,16 @@ def _cpu_model() -> str:
         if name.strip() in ("model name", "Hardware"):
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _accelerator() -> str | None:
+    """The GPU's name, from its driver's own files: asking CUDA would start it."""
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "Model":
+                return value.strip()
+    return None
 
 
 def _version(package: str) -> str:

@@ -9,6 +9,7 @@ time. Whoever reaches the server can run any code on it; that is what TVM RPC is
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import shutil
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from jointdnn_tvm.deploy import file_receiver, session
 from jointdnn_tvm.deploy.device_info import DeviceInfo, this_device
-from jointdnn_tvm.deploy.file_cache import FileCache
+from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, FileCache
 from jointdnn_tvm.deploy.handshake import FILE_MAGIC, Handshake
 from jointdnn_tvm.deploy.processes import Child, close_all, fork
 from jointdnn_tvm.deploy.registration import Registration
@@ -48,7 +49,7 @@ class DeviceConfig:
     tracker: Address | None = None
     target: str = "host"
     slowdown: float = 1.0
-    cache_bytes: int = 16 << 30
+    cache_bytes: int = DEFAULT_CAPACITY_BYTES
 
 
 @dataclass
@@ -57,6 +58,7 @@ class _Session:
     peer: str
     workdir: Path
     throttle: Throttle
+    ends_at: float
 
 
 class DeviceServer:
@@ -116,6 +118,8 @@ class DeviceServer:
         for handshake in [h for h in self._handshakes if h.expires_at < now]:
             self._forget(handshake)
             handshake.connection.close()
+        if self._session is not None and self._session.ends_at < now:
+            self._end_session()
         if self._registration is not None:
             self._registration.tick(offering=self._session is None and not self._waiting)
         self._start_next()
@@ -177,7 +181,8 @@ class DeviceServer:
         with suppress(OSError):  # if the client has gone, the session notices it first
             handshake.accept(self.config.key)
         connection.close()
-        self._session = _Session(child, handshake.peer, workdir, throttle)
+        ends_at = time.monotonic() + (handshake.timeout_s or math.inf)
+        self._session = _Session(child, handshake.peer, workdir, throttle, ends_at)
         self._selector.register(child.alive, selectors.EVENT_READ, self._end_session)
         _log(f"session of {handshake.peer} begins")
 

@@ -61,6 +61,15 @@ class Handshake:
         """The key of an RPC client: ``client:KEY [options]`` without the rest."""
         return self.text.split(" ")[0].removeprefix("client:")
 
+    @property
+    def timeout_s(self) -> float | None:
+        """How long the session may last, when a client of TVM's gave a session timeout."""
+        for word in self.text.split(" ")[1:]:
+            if word.startswith("-timeout="):
+                with suppress(ValueError):
+                    return float(word.removeprefix("-timeout="))
+        return None
+
     def left(self) -> bool:
         """Whether the peer has gone away meanwhile."""
         try:

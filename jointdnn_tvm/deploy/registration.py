@@ -8,7 +8,7 @@ import time
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
-from jointdnn_tvm.runtime.tracker import (
+from jointdnn_tvm.runtime.tracker_client import (
     GET_PENDING_MATCHKEYS,
     PUT,
     SUCCESS,
@@ -18,7 +18,8 @@ from jointdnn_tvm.runtime.tracker import (
 
 HEARTBEAT_S = 2.0
 _UNUSED_S = 6.0
-_ANSWER_S = 2.0
+_ANSWER_S = 1.0
+_AGAIN_S = 5.0
 
 
 class Registration:

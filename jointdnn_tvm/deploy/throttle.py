@@ -86,10 +86,13 @@ def _keep(pid: int, factor: float, period: float) -> None:
     keeper = os.getpid()
     rhythm = os.fork()
     if rhythm == 0:
-        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
-        if os.getppid() == keeper:
-            _beat(target, factor, period)
-        os._exit(0)
+        ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)  # PR_SET_PDEATHSIG
+        try:
+            if os.getppid() == keeper:
+                _beat(target, factor, period)
+        finally:
+            _continue(target)
+            os._exit(0)
     try:
         rhythm_end = os.pidfd_open(rhythm)
         os.write(1, b"!")
@@ -98,8 +101,7 @@ def _keep(pid: int, factor: float, period: float) -> None:
         with suppress(ProcessLookupError):
             os.kill(rhythm, signal.SIGKILL)
         os.waitpid(rhythm, 0)
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(target, signal.SIGCONT)
+        _continue(target)
 
 
 def _beat(target: int, factor: float, period: float) -> None:
@@ -116,6 +118,11 @@ def _beat(target: int, factor: float, period: float) -> None:
             time.sleep(max(start + ran_s * factor - now, 0.0))
             signal.pidfd_send_signal(target, signal.SIGCONT)
             continued_at = time.monotonic()
+
+
+def _continue(target: int) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(target, signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ error, and that becomes a DeviceError. The socket belongs to C++; it is found in
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +21,8 @@ from tvm.error import RPCError
 from jointdnn_tvm.errors import DeviceError, JointdnnError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.deadline import watch
-from jointdnn_tvm.runtime.tracker import (
+from jointdnn_tvm.runtime.own_sockets import NewSockets
+from jointdnn_tvm.runtime.tracker_client import (
     REQUEST,
     SUCCESS,
     TrackerConnection,
@@ -197,36 +196,40 @@ def request(tracker: Address, key: str, deadline_s: float = 10.0) -> RemoteSessi
 
 
 def _open(address: Address, key: str, match_key: str, deadline_s: float) -> RemoteSession:
-    host = _resolve(address, deadline_s)
+    """Connect as TVM does, shake hands, and take hold of the socket that C++ opened for it."""
+    host = _resolve(address)
     until = time.monotonic() + deadline_s
     if not _CONNECTING.acquire(timeout=deadline_s):
         raise _silent(address, deadline_s)
     try:
-        before = _sockets()
-        alarm = watch(until - time.monotonic(), lambda: _shut_new(before, host, address.port))
+        opened = NewSockets(host, address.port)
+        alarm = watch(until - time.monotonic(), opened.shut_down)
         try:
             session = rpc.connect(host, address.port, match_key)
         except RuntimeError as error:
-            late = not alarm.cancel()
-            raise (
-                _silent(address, deadline_s) if late else _refused(address, key, error)
-            ) from error
+            if not alarm.cancel():
+                raise _silent(address, deadline_s) from error
+            raise _refused(address, key, error) from error
         finally:
-            late = not alarm.cancel()
-        links = _new_sockets(before, host, address.port)
+            in_time = alarm.cancel()
+        links = opened.find()
     finally:
         _CONNECTING.release()
-    if late or not links:
-        for link in links:
-            link.close()
+    if not links:
         raise _silent(address, deadline_s)
-    for link in links[:-1]:
-        link.close()
-    _tune(links[-1])
-    return RemoteSession(address, key, session, links[-1])
+    *others, link = links  # another thread may have been connecting there too
+    for other in others:
+        other.close()
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    remote = RemoteSession(address, key, session, link)
+    if not in_time:
+        remote.close()
+        raise _silent(address, deadline_s)
+    return remote
 
 
-def _resolve(address: Address, deadline_s: float) -> str:
+def _resolve(address: Address) -> str:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -254,50 +257,9 @@ def _refused(address: Address, key: str, error: Exception) -> DeviceError:
     return DeviceError(f"no session with device {address}: {reason}")
 
 
-def _sockets() -> dict[int, int]:
-    """File descriptor and inode of every open socket of this process."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            state = os.fstat(int(name))
-            if stat.S_ISSOCK(state.st_mode):
-                found[int(name)] = state.st_ino
-    return found
-
-
-def _new_sockets(before: dict[int, int], host: str, port: int) -> list[socket.socket]:
-    """Duplicates of the sockets opened since, to that address or still on their way."""
-    found = []
-    for fd, inode in _sockets().items():
-        if before.get(fd) == inode:
-            continue
-        with suppress(OSError):
-            link = socket.socket(fileno=os.dup(fd))
-            if _leads_to(link, host, port):
-                found.append(link)
-            else:
-                link.close()
-    return found
-
-
-def _leads_to(link: socket.socket, host: str, port: int) -> bool:
-    if link.family not in (socket.AF_INET, socket.AF_INET6):
-        return False
-    try:
-        return bool(link.getpeername()[:2] == (host, port))
-    except OSError:  # not connected yet; a listening socket is none of ours
-        return not link.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-
-
-def _shut_new(before: dict[int, int], host: str, port: int) -> None:
-    for link in _new_sockets(before, host, port):
-        with link, suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
-
-
-def _tune(link: socket.socket) -> None:
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def told_by_device(error: DeviceError) -> str | None:
+    """What the device itself said, when it answered a call with an error; None otherwise."""
+    return _reason(error.__cause__) if isinstance(error.__cause__, RPCError) else None
 
 
 def _reason(error: Exception) -> str:
