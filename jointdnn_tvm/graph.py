@@ -7,6 +7,7 @@ off the grouped module, and everything that decides where a group runs works on 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,6 @@ from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.problem import SIDES, Side
 
 Placement = Mapping[str, Side]
-
-_ITEM_BITS = {"bool": 8}
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ class Stage:
 
 def size_bytes(shape: Sequence[int], dtype: str) -> int:
     """Bytes of a dense array of this shape; sub-byte element types round up as a whole."""
-    digits = "".join(c for c in dtype if c.isdigit())
-    bits = _ITEM_BITS.get(dtype) or int(digits)
+    found = re.search(r"\d+", dtype)  # float32, int4, float8_e4m3fn: the first number is the width
+    bits = int(found.group()) if found else 8  # bool
     return (math.prod(shape) * bits + 7) // 8
 
 
@@ -150,15 +149,18 @@ def _alternate(graph: Graph, placement: Placement, side: Side) -> list[tuple[Sid
 
 
 def _stage(graph: Graph, index: int, side: Side, names: list[str]) -> Stage:
-    groups = {g.name: g for g in graph.groups}
     inside = set(names)
-    made = [t for n in names for t in groups[n].outputs]
-    tensors = {t.name: t for t in graph.tensors}
-    needed = dict.fromkeys(t for n in names for t in groups[n].inputs if t not in set(made))
-    weights = dict.fromkeys(w for n in names for w in groups[n].weights)
-    leaving = [
-        t for t in made if tensors[t].output or any(c not in inside for c in tensors[t].consumers)
-    ]
+    groups = [g for g in graph.groups if g.name in inside]
+    made = {t for g in groups for t in g.outputs}
     return Stage(
-        f"stage_{index}_{side}", side, tuple(names), tuple(needed), tuple(weights), tuple(leaving)
+        name=f"stage_{index}_{side}",
+        side=side,
+        groups=tuple(names),
+        inputs=tuple(dict.fromkeys(t for g in groups for t in g.inputs if t not in made)),
+        weights=tuple(dict.fromkeys(w for g in groups for w in g.weights)),
+        outputs=tuple(
+            t.name
+            for t in graph.tensors
+            if t.name in made and (t.output or not inside.issuperset(t.consumers))
+        ),
     )
