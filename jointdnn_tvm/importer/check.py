@@ -25,6 +25,8 @@ def check_versions(model: onnx.ModelProto) -> None:
     """The operator set must be one that is known."""
     versions = [item.version for item in model.opset_import if domain(item.domain) == ""]
     if not versions:
+        if all(domain(node.domain) for node in model.graph.node):
+            return
         raise ModelError("the model does not say which operator set it uses; export it again")
     if not 1 <= versions[0] <= MAX_OPSET:
         raise ModelError(

@@ -124,11 +124,12 @@ def static_type(item: onnx.ValueInfoProto, shapes: Mapping[str, Sequence[int]]) 
     has_shape = tensor.HasField("shape")
     flag = f"--shape {item.name}=" + (",".join(str(dim or "N") for dim in declared) or "1,...")
     if asked is not None:
+        # A dimension of 0 in a file is an open one, or rarely really 0.
         clash = has_shape and (
             len(asked) != len(declared)
             or any(d is not None and d != a for d, a in zip(declared, asked, strict=True))
         )
-        if clash or any(dim < 1 for dim in asked):
+        if clash or any(dim < 0 for dim in asked):
             shown = [dim or "?" for dim in declared]
             raise ModelError(
                 f"shape {list(asked)} does not fit input '{item.name}', which is {shown} in the "

@@ -11,17 +11,23 @@ from collections import deque
 from collections.abc import Callable
 
 from jointdnn_tvm.importer.drop_no_ops import drop_no_op
+from jointdnn_tvm.importer.expand_functions import expand_function
+from jointdnn_tvm.importer.expand_recurrent import expand_recurrent
 from jointdnn_tvm.importer.fold_batch_norm import fold_batch_norm
 from jointdnn_tvm.importer.graph import Graph, Node
 from jointdnn_tvm.importer.infer import evaluate, infer_types, is_constant
 from jointdnn_tvm.importer.prune import prune
 from jointdnn_tvm.importer.split_sum import split_sum
+from jointdnn_tvm.importer.unroll_control_flow import unroll_control_flow
 
 Rewrite = Callable[[Node, Graph], "list[Node] | None"]
 
 REWRITES: tuple[Rewrite, ...] = (
     drop_no_op,
     split_sum,
+    unroll_control_flow,
+    expand_recurrent,
+    expand_function,
 )
 
 

@@ -103,3 +103,10 @@ def _inside(name: str, location: str, folder: Path) -> Path:
     if not file.is_file():
         raise ModelError(f"the data of tensor '{name}' is missing: there is no file '{file}'")
     return file
+
+
+def take_constant(tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
+    """The values of a tensor inside a node; it may not be kept in another file."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ModelError(f"tensor '{tensor.name}' in a node is kept in another file; inline it")
+    return read_tensor(tensor, Path())

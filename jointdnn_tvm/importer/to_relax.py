@@ -18,6 +18,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.importer.convertible import is_convertible
 from jointdnn_tvm.importer.graph import Graph, Node
 from jointdnn_tvm.importer.operators import CONVERTERS
 
@@ -67,7 +68,7 @@ def to_relax(graph: Graph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
         if name not in used:
             continue
         if _is_inline(array):
-            values[name] = relax.const(array)
+            values[name] = relax.const(array, str(array.dtype))
         else:
             variable = _parameter(name, names, graph)
             params.append(variable)
@@ -91,14 +92,17 @@ def to_relax(graph: Graph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
 
 
 def _check_supported(graph: Graph) -> None:
-    known = {*onnx_frontend._get_convert_map(), *CONVERTERS}
-    missing = sorted({node.op for node in graph.nodes if node.op not in known})
+    missing = sorted({_qualified(node) for node in graph.nodes if not is_convertible(node, graph)})
     if missing:
-        noun = "operator" if len(missing) == 1 else "operators"
+        one = len(missing) == 1
         raise ModelError(
-            f"{noun} {', '.join(missing)} cannot be imported; export the model without "
-            f"{'it' if len(missing) == 1 else 'them'} (quantized models: export in float32)"
+            f"operator{'' if one else 's'} {', '.join(missing)} cannot be imported; export the "
+            f"model without {'it' if one else 'them'} (a quantized model: in float32)"
         )
+
+
+def _qualified(node: Node) -> str:
+    return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
 def _parameter(name: str, names: Names, graph: Graph) -> relax.Var:
