@@ -20,7 +20,7 @@ from jointdnn_tvm.cost.measure import measure as measure_on_device
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.group_library import build_group_libraries
+from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.runtime.address import Address
@@ -66,9 +66,14 @@ def measure(
     report = progress or (lambda what, done, total: None)
     measured = 0
     known: dict[Side, Mapping[str, Measurement]] = {}
-    with CostDatabase.open(database) as costs, _reach(devices, profiles) as reached:
+    with (
+        CostDatabase.open(database) as costs,
+        _reach(devices, profiles) as reached,
+        tempfile.TemporaryDirectory(prefix="jointdnn-groups-") as folder,
+    ):
+        shelf = _Shelf(network, Path(folder), report)
         for side in SIDES:
-            bench = _Bench(side, profiles[side], reached, costs, report)
+            bench = _Bench(side, profiles[side], reached, costs, shelf, report)
             known[side], new = bench.measure(network)
             measured += new
     return CostTable(
@@ -77,9 +82,7 @@ def measure(
 
 
 @contextmanager
-def _reach(
-    devices: Devices | None, profiles: Mapping[Side, TargetProfile]
-) -> Iterator[Devices]:
+def _reach(devices: Devices | None, profiles: Mapping[Side, TargetProfile]) -> Iterator[Devices]:
     if devices is not None:
         yield devices
         return
@@ -102,6 +105,7 @@ class _Bench:
     profile: TargetProfile
     devices: Devices
     costs: CostDatabase
+    shelf: _Shelf
     report: Progress
 
     def measure(self, network: Network) -> tuple[dict[str, Measurement], int]:
@@ -124,44 +128,62 @@ class _Bench:
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
         if missing:
-            self._measure_missing(network, missing, device, record)
+            self._measure_missing(missing, device, record)
         return found, len(missing)
 
     def _measure_missing(
-        self,
-        network: Network,
-        missing: Sequence[str],
-        device: Device,
-        record: Callable[[str, Measurement], None],
+        self, missing: Sequence[str], device: Device, record: Callable[[str, Measurement], None]
     ) -> None:
-        built = 0
-
-        def count(groups: int) -> None:
-            nonlocal built
-            built += groups
-            self.report(f"compiling groups for {self.profile.name}", built, len(missing))
-
-        with tempfile.TemporaryDirectory(prefix="jointdnn-groups-") as folder:
-            libraries, failures = build_group_libraries(
-                network, missing, self.profile, Path(folder), count
+        libraries, failures = self.shelf.libraries(self.profile, missing)
+        for key in missing:
+            if key in failures:
+                record(key, Measurement.failure(failures[key], device.source))
+        for library in libraries:
+            measure_on_device(
+                [w for w in library.workloads if w.key in missing],
+                library.path,
+                partial(self.devices.request, self.side),
+                self.profile.kind,
+                lambda workload, measurement: record(workload.key, measurement),
+                EvaluatorConfig(min_repeat_ms=device.shortest_repeat_ms),
             )
-            for key, reason in failures.items():
-                record(key, Measurement.failure(reason, device.source))
-            for library in libraries:
-                measure_on_device(
-                    library.workloads,
-                    library.path,
-                    partial(self.devices.request, self.side),
-                    self.profile.kind,
-                    lambda workload, measurement: record(workload.key, measurement),
-                    EvaluatorConfig(min_repeat_ms=device.shortest_repeat_ms),
-                )
 
     def _cost_key(self, group: str, device: Device) -> CostKey:
         """What a measurement depends on."""
         target = str(tvm_target(self.profile).export())
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
+
+
+class _Shelf:
+    """The libraries built so far: sides with the same target share them."""
+
+    def __init__(self, network: Network, folder: Path, report: Progress) -> None:
+        self._network = network
+        self._folder = folder
+        self._report = report
+        self._built: dict[str, tuple[set[str], list[GroupLibrary], dict[str, str]]] = {}
+
+    def libraries(
+        self, profile: TargetProfile, keys: Sequence[str]
+    ) -> tuple[list[GroupLibrary], dict[str, str]]:
+        """Libraries that hold at least these groups, and why others did not build."""
+        target = str(tvm_target(profile).export())
+        built, libraries, failures = self._built.setdefault(target, (set(), [], {}))
+        missing = [k for k in keys if k not in built]
+        done = 0
+
+        def count(groups: int) -> None:
+            nonlocal done
+            done += groups
+            self._report(f"compiling groups for {profile.name}", done, len(missing))
+
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        made, failed = build_group_libraries(self._network, missing, profile, folder, count)
+        built.update(missing)
+        libraries += made
+        failures.update(failed)
+        return libraries, failures
 
 
 @cache

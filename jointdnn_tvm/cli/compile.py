@@ -8,6 +8,7 @@ from typing import Any
 
 from jointdnn_tvm.cli import arguments
 from jointdnn_tvm.cli.console import progress
+from jointdnn_tvm.cli.plan import plan_text
 
 HELP = "measure, place and compile a network into a bundle"
 
@@ -60,21 +61,4 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def render(result: dict[str, Any]) -> str:
     """Say where the bundle is and what its plan promises."""
-    return f"{result['bundle']}: {plan_text(result['plan'], len(result['stages']))}"
-
-
-def plan_text(plan: dict[str, Any], stages: int) -> str:
-    """Describe a plan beside its baselines, in a few lines."""
-    sides = list(plan["placement"].values())
-    lines = [
-        f"{stages} stages, {sides.count('mobile')} groups on the mobile, "
-        f"{sides.count('cloud')} on the cloud ({plan['status']}, {plan['solver']})",
-        f"  {'predicted':14}{'latency':>12}{'mobile energy':>16}",
-    ]
-    rows = {**plan["baselines"], "this plan": plan}
-    for name, row in rows.items():
-        lines.append(f"  {name:14}{row['latency_s'] * 1e3:9.2f} ms{row['energy_j'] * 1e3:13.2f} mJ")
-    new = plan["newly_measured"]
-    lines.append(f"  newly measured groups: {new}" + ("" if new else " (all costs were known)"))
-    lines += [f"  {what}: {source}" for what, source in plan["sources"].items()]
-    return "\n".join(lines)
+    return f"{result['bundle']}: {len(result['stages'])} stages, {plan_text(result['plan'])}"

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def render(result: dict[str, Any]) -> str:
     """Show the three plans side by side, and what was read."""
     lines = [
-        f"{result['network']}: {result['groups']} operator groups, "
-        f"{result['newly_measured']} of them newly measured",
+        f"{result['network']}: {result['groups']} operator groups; "
+        f"measurements taken on the two devices: {result['newly_measured']}",
         f"EMULATED: {result['emulated']}",
         "",
         f"{'':12}{'groups on':>18}{'predicted':>12}{'measured':>12}{'predicted energy':>19}",

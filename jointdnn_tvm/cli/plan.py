@@ -1,4 +1,4 @@
-"""`jointdnn plan`: which side each operator should run on."""
+"""`jointdnn plan`: which side each operator of a network, or of a problem file, should run on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jointdnn_tvm.cli import arguments
+from jointdnn_tvm.cli.console import progress
 from jointdnn_tvm.errors import JointdnnError, ProblemError
 
-HELP = "find the best placement of a problem file"
+HELP = "find the best placement of a network, or of a problem file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    arguments.add_model(parser, optional=True)
     parser.add_argument(
         "--problem",
         metavar="FILE",
-        required=True,
-        help="a problem as .json, or as .jsonl with one a line (answers are then one a line)",
+        help="instead of MODEL: a problem as .json, or as .jsonl with one a line "
+        "(answers are then one a line)",
     )
+    arguments.add_targets(parser)
+    arguments.add_planning(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
-    """Solve the file: one answer, or for a .jsonl file a printed line for each."""
+    """Plan the network, or solve the file: for a .jsonl file a printed line for each problem."""
+    if (args.model is None) == (args.problem is None):
+        raise ProblemError("give either a MODEL or --problem FILE")
+    if args.model is not None:
+        return _plan_network(args)
     path = Path(args.problem)
     text = _read(path)
     if path.suffix != ".jsonl":
@@ -40,10 +49,45 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     return None
 
 
+def _plan_network(args: argparse.Namespace) -> dict[str, Any]:
+    from jointdnn_tvm import api
+
+    network = api.load_network(args.model, arguments.shapes(args))
+    with progress() as report:
+        costs = api.measure(
+            network,
+            mobile=args.mobile,
+            cloud=args.cloud,
+            devices=arguments.devices(args),
+            database=args.costs,
+            progress=report,
+        )
+    plan = api.plan(
+        network, costs, link=args.link, objective=args.objective, placement=args.placement
+    )
+    return plan.to_json()
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """A network's plan beside its baselines, for people."""
+    sides = list(plan["placement"].values())
+    lines = [
+        f"{sides.count('mobile')} groups on the mobile, {sides.count('cloud')} on the cloud "
+        f"({plan['status']}, {plan['solver']})",
+        f"  {'predicted':14}{'latency':>12}{'mobile energy':>16}",
+    ]
+    for name, row in {**plan["baselines"], "this plan": plan}.items():
+        lines.append(f"  {name:14}{row['latency_s'] * 1e3:9.2f} ms{row['energy_j'] * 1e3:13.2f} mJ")
+    new = plan["newly_measured"]
+    lines.append(f"  newly measured: {new}" + ("" if new else " (all costs were known)"))
+    lines += [f"  {what}: {source}" for what, source in plan["sources"].items()]
+    return "\n".join(lines)
+
+
 def render(answer: dict[str, Any]) -> str:
     """The answer for people."""
     lines = [
-        _summary(answer),
+        plan_text(answer) if "baselines" in answer else _summary(answer),
         f"latency {answer['latency_s']:.6g} s, energy {answer['energy_j']:.6g} J, "
         f"cloud {answer['cloud_s']:.6g} s, mobile memory {answer['mobile_bytes']:.6g} bytes, "
         f"{answer['switches']} switches",

@@ -39,7 +39,8 @@ def main() -> None:
 
 
 def _save(folder: Path, name: str, outputs: dict[str, np.ndarray[Any, Any]]) -> None:
-    np.savez(folder / f"{name}.npz", **{str(i): a for i, a in enumerate(outputs.values())})
+    for index, array in enumerate(outputs.values()):
+        np.save(folder / f"{name}-{index}.npy", array)
 
 
 if __name__ == "__main__":

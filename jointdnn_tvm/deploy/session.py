@@ -21,7 +21,6 @@ import numpy as np
 import tvm
 import tvm_ffi
 from tvm.rpc import _ffi_api
-from tvm.runtime import load_module
 
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache, file_digest
@@ -77,7 +76,7 @@ def _register_files(workdir: Path, cache: FileCache) -> None:
         cached = _CACHED.fullmatch(name)
         if cached and not path.exists():
             path = find_file(workdir, cache, cached[1])
-        return load_module(str(path))
+        return tvm_ffi.load_module(path)  # unlike TVM's, it does not follow the link
 
     def listdir(name: str) -> str:
         return ",".join(os.listdir(workdir if name in ("", ".") else path_of(name)))

@@ -32,7 +32,7 @@ class StageModule:
             raise BundleError(f"{weights} lacks weight {missing[0]!r}; build the bundle again")
         self._weights = {n: _share(arrays[n]) for n in needed}
         try:
-            self._machine = VirtualMachine(runtime.load_module(str(library)), runtime.cpu())
+            self._machine = VirtualMachine(tvm_ffi.load_module(library), runtime.cpu())
         except Exception as error:  # whatever the loader says of a library for another machine
             raise BundleError(
                 f"{library} does not load on this machine ({_first_line(error)}); "
