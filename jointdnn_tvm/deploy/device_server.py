@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -35,6 +36,7 @@ from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.runtime.address import Address
 
 _TICK_S = 0.5
+_PARTING_S = 1.0
 _MAX_WAITING = 64
 
 
@@ -56,9 +58,16 @@ class DeviceConfig:
 class _Session:
     child: Child
     peer: str
+    connection: socket.socket
     workdir: Path
     throttle: Throttle
     ends_at: float
+
+    def client_left(self) -> bool:
+        """Whether the client hung up, which a process deep in a kernel does not notice."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
 
 class DeviceServer:
@@ -118,11 +127,19 @@ class DeviceServer:
         for handshake in [h for h in self._handshakes if h.expires_at < now]:
             self._forget(handshake)
             handshake.connection.close()
-        if self._session is not None and self._session.ends_at < now:
-            self._end_session()
+        self._check_session(now)
         if self._registration is not None:
             self._registration.tick(offering=self._session is None and not self._waiting)
         self._start_next()
+
+    def _check_session(self, now: float) -> None:
+        session = self._session
+        if session is None:
+            return
+        if session.client_left():
+            session.ends_at = min(session.ends_at, now + _PARTING_S)
+        if session.ends_at <= now:
+            self._end_session()
 
     def _accept(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
@@ -180,9 +197,8 @@ class DeviceServer:
         throttle.start()
         with suppress(OSError):  # if the client has gone, the session notices it first
             handshake.accept(self.config.key)
-        connection.close()
         ends_at = time.monotonic() + (handshake.timeout_s or math.inf)
-        self._session = _Session(child, handshake.peer, workdir, throttle, ends_at)
+        self._session = _Session(child, handshake.peer, connection, workdir, throttle, ends_at)
         self._selector.register(child.alive, selectors.EVENT_READ, self._end_session)
         _log(f"session of {handshake.peer} begins")
 
@@ -192,6 +208,7 @@ class DeviceServer:
             return
         self._selector.unregister(ended.child.alive)
         _log(f"session of {ended.peer} ends: {ended.child.end()}")
+        ended.connection.close()
         ended.throttle.stop()
         shutil.rmtree(ended.workdir, ignore_errors=True)
         if self._registration is not None and not self._stopping:

@@ -76,6 +76,8 @@ class ServerProcess:
 
     def close(self) -> None:
         """End it and whatever it started: politely, then for good."""
+        if self._log.closed:
+            return
         try:
             for sig in (signal.SIGTERM, signal.SIGCONT):
                 self._signal(sig)

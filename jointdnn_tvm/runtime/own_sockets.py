@@ -36,7 +36,7 @@ class NewSockets:
                 link.shutdown(socket.SHUT_RDWR)
 
     def _fits(self, link: socket.socket) -> bool:
-        if link.family not in (socket.AF_INET, socket.AF_INET6):
+        if link.family not in (socket.AF_INET, socket.AF_INET6) or link.type != socket.SOCK_STREAM:
             return False
         try:
             return bool(link.getpeername()[:2] == self._peer)
