@@ -17,7 +17,11 @@ from jointdnn_tvm.placement import Side
 @tvm.transform.module_pass(opt_level=0, name="AnnotatePlacement")
 @dataclass
 class AnnotatePlacement:
-    """Set the placement attribute of every group; ProblemError when one has no side."""
+    """Set the placement attribute of every group.
+
+    An error that a pass raises reaches the caller as a RuntimeError with its text, so check a
+    placement with `graph.check_placement` first.
+    """
 
     placement: Mapping[str, Side]
 

@@ -16,82 +16,16 @@ from jointdnn_tvm.passes.main_function import without_main
 # Operators that give one element for one element, or a view of the same elements: they join the
 # group of their latest producer, where they fuse into its loops and cost next to nothing.
 _JOINING = frozenset(
-    "relax." + name
-    for name in (
-        "abs",
-        "acos",
-        "acosh",
-        "add",
-        "asin",
-        "asinh",
-        "astype",
-        "atan",
-        "atanh",
-        "bitwise_and",
-        "bitwise_not",
-        "bitwise_or",
-        "bitwise_xor",
-        "ceil",
-        "clip",
-        "cos",
-        "cosh",
-        "divide",
-        "equal",
-        "erf",
-        "exp",
-        "expand_dims",
-        "flatten",
-        "floor",
-        "floor_divide",
-        "floor_mod",
-        "greater",
-        "greater_equal",
-        "isfinite",
-        "isinf",
-        "isnan",
-        "left_shift",
-        "less",
-        "less_equal",
-        "log",
-        "log_add_exp",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "logical_xor",
-        "maximum",
-        "minimum",
-        "mod",
-        "multiply",
-        "negative",
-        "nn.gelu",
-        "nn.gelu_tanh",
-        "nn.leakyrelu",
-        "nn.prelu",
-        "nn.relu",
-        "nn.relu6",
-        "nn.selu",
-        "nn.silu",
-        "nn.softplus",
-        "not_equal",
-        "permute_dims",
-        "power",
-        "reshape",
-        "right_shift",
-        "round",
-        "rsqrt",
-        "sigmoid",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "squeeze",
-        "subtract",
-        "tan",
-        "tanh",
-        "trunc",
-        "where",
-    )
+    f"relax.{name}"
+    for name in """
+        abs acos acosh add asin asinh astype atan atanh bitwise_and bitwise_not bitwise_or
+        bitwise_xor ceil clip cos cosh divide equal erf exp expand_dims flatten floor floor_divide
+        floor_mod greater greater_equal isfinite isinf isnan left_shift less less_equal log
+        log_add_exp logical_and logical_not logical_or logical_xor maximum minimum mod multiply
+        negative nn.gelu nn.gelu_tanh nn.leakyrelu nn.prelu nn.relu nn.relu6 nn.selu nn.silu
+        nn.softplus not_equal permute_dims power reshape right_shift round rsqrt sigmoid sign sin
+        sinh sqrt square squeeze subtract tan tanh trunc where
+    """.split()  # noqa: SIM905 - a list would take a line a name
 )
 
 
@@ -108,16 +42,14 @@ class GroupOperators:
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the grouped module; `main` must be one dataflow block that returns a tuple."""
         main = module["main"]
-        count = int(main.attrs["num_input"])
-        flow = _Flow.of(main, count)
-        groups = flow.close()
+        flow = _Flow(module)
         builder = relax.BlockBuilder(without_main(module))
-        for group in groups:
+        for group in flow.groups:
             builder.add_func(_outline(group, module), group.name)
         values: dict[relax.Var, relax.Expr] = {p: p for p in main.params}
-        with builder.function("main", list(main.params), attrs={"num_input": count}):
+        with builder.function("main", list(main.params), attrs=dict(main.attrs)):
             with builder.dataflow():
-                for group in groups:
+                for group in flow.groups:
                     _call(builder, group, values)
                 result = builder.emit_output(relax.Tuple([values[v] for v in flow.outputs]))
             builder.emit_func_output(result)
@@ -126,8 +58,9 @@ class GroupOperators:
 
 @dataclass
 class _Group:
-    """A group while it is collected: its bindings, and what it reads and hands out."""
+    """A group while it is collected: what it computes, reads and hands out."""
 
+    index: int
     name: str
     bindings: list[relax.VarBinding] = field(default_factory=list)
     inputs: list[relax.Var] = field(default_factory=list)
@@ -135,75 +68,91 @@ class _Group:
     outputs: list[relax.Var] = field(default_factory=list)
 
 
-@dataclass
 class _Flow:
-    """`main` taken apart: the group of each value, and the values that need weights only."""
+    """`main` taken apart: its groups, and the values that need weights only."""
 
-    params: frozenset[relax.Var]
-    outputs: list[relax.Var]
-    groups: list[_Group] = field(default_factory=list)
-    group_of: dict[relax.Var, _Group] = field(default_factory=dict)
-    from_weights: dict[relax.Var, relax.VarBinding] = field(default_factory=dict)
+    def __init__(self, module: tvm.IRModule) -> None:
+        main = module["main"]
+        count = int(main.attrs["num_input"])
+        self._inputs = frozenset(main.params[:count])
+        self._params = frozenset(main.params)
+        taken = [v.name_hint for v in module.functions]
+        self._taken = [p.name for p in main.params] + taken
+        self._group_of: dict[relax.Var, _Group] = {}
+        self._from_weights: dict[relax.Var, relax.VarBinding] = {}
+        self.groups: list[_Group] = []
+        self.outputs = [self._output(v) for v in self._collect(main)]
+        self._connect()
 
-    @classmethod
-    def of(cls, main: relax.Function, input_count: int) -> _Flow:
-        bindings = list(main.body.blocks[0].bindings)
-        values = {b.var: b.value for b in bindings}
-        result = main.body.body
-        while isinstance(values.get(result), relax.Var):
-            result = values[result]
-        flow = cls(frozenset(main.params[input_count:]), list(values[result].fields))
-        inputs = set(main.params[:input_count])
-        for binding in bindings:
-            if binding.var != result:
-                flow._add(binding, inputs)
-        for output in flow.outputs:
-            if output in flow.from_weights or output in flow.params:
-                flow._open(f"constant_{len(flow.groups)}", output)
-        return flow
+    def _collect(self, main: relax.Function) -> list[relax.Expr]:
+        """Sort every operator into a group; returns the fields of the result."""
+        values: dict[relax.Var, relax.Expr] = {}  # of what is no operator: tuples, other names
+        substitute = _Substitute(values)
+        for binding in main.body.blocks[0].bindings:
+            value = substitute.visit_expr(binding.value)
+            if isinstance(value, relax.TupleGetItem) and isinstance(value.tuple_value, relax.Tuple):
+                value = value.tuple_value.fields[value.index]
+            if isinstance(value, (relax.Tuple, relax.Var)):
+                values[binding.var] = value
+            else:
+                self._add(relax.VarBinding(binding.var, value))
+        return list(substitute.visit_expr(main.body.body).fields)
 
-    def _add(self, binding: relax.VarBinding, inputs: set[relax.Var]) -> None:
+    def _add(self, binding: relax.VarBinding) -> None:
         used = relax.analysis.free_vars(binding.value)
-        if not any(v in inputs or v in self.group_of for v in used):
-            self.from_weights[binding.var] = binding
+        if not any(v in self._inputs or v in self._group_of for v in used):
+            self._from_weights[binding.var] = binding
             return
-        feeding = [self.group_of[v] for v in used if v in self.group_of]
-        latest = max(feeding, key=self.groups.index, default=None)
+        feeding = [self._group_of[v] for v in used if v in self._group_of]
+        latest = max(feeding, key=lambda g: g.index, default=None)
         if latest is None or not _joins(binding.value):
-            latest = self._open(f"{_kind(binding.value)}_{len(self.groups)}")
+            latest = self._open(_kind(binding.value))
         latest.bindings.append(binding)
-        self.group_of[binding.var] = latest
+        self._group_of[binding.var] = latest
 
-    def _open(self, name: str, *outputs: relax.Var) -> _Group:
-        self.groups.append(_Group(name, outputs=list(outputs)))
+    def _output(self, value: relax.Expr) -> relax.Var:
+        """Give an output that no group computes a group of its own that hands it out."""
+        if value in self._group_of:
+            return value
+        var = relax.Var("output", value.ty)
+        group = self._open("identity" if value in self._inputs else "constant")
+        group.bindings.append(relax.VarBinding(var, value))
+        self._group_of[var] = group
+        return var
+
+    def _open(self, kind: str) -> _Group:
+        """Start a group whose name, and those of its outputs, nothing else has."""
+        index = len(self.groups)
+        name = f"{kind}_{index}"
+        while any(t == name or t.startswith(f"{name}_out") for t in self._taken):
+            name += "_"
+        self.groups.append(_Group(index, name))
         return self.groups[-1]
 
-    def close(self) -> list[_Group]:
+    def _connect(self) -> None:
         """Fill in what each group reads and hands out."""
-        handed_out = set(self.outputs)
         for group in self.groups:
-            self._read(group, handed_out)
-        for group in self.groups:
-            group.outputs += [b.var for b in group.bindings if b.var in handed_out]
-        return self.groups
+            self._read(group)
+        read = {v for g in self.groups for v in g.inputs} | set(self.outputs)
+        for var, group in self._group_of.items():
+            if var in read:
+                group.outputs.append(var)
 
-    def _read(self, group: _Group, handed_out: set[relax.Var]) -> None:
-        inside = {b.var for b in group.bindings}
-        wanted = [v for b in group.bindings for v in relax.analysis.free_vars(b.value)]
+    def _read(self, group: _Group) -> None:
         sunk: dict[relax.Var, relax.VarBinding] = {}
-        for var in wanted + group.outputs:
+        for var in (v for b in group.bindings for v in relax.analysis.free_vars(b.value)):
             self._sink(var, sunk, group)
-        for var in dict.fromkeys(wanted):
-            if var not in inside and var not in sunk and var not in self.params:
+            outside = var in self._inputs or self._group_of.get(var, group) is not group
+            if outside and var not in group.inputs:
                 group.inputs.append(var)
-                handed_out.add(var)
         group.bindings = [*sunk.values(), *group.bindings]
 
     def _sink(self, var: relax.Var, sunk: dict[relax.Var, relax.VarBinding], group: _Group) -> None:
-        if var in self.params and var not in group.weights:
+        """Let the group compute by itself what depends on weights alone."""
+        if var in self._params - self._inputs and var not in group.weights:
             group.weights.append(var)
-        elif var in self.from_weights and var not in sunk:
-            binding = self.from_weights[var]
+        elif var in self._from_weights and var not in sunk:
+            binding = self._from_weights[var]
             for used in relax.analysis.free_vars(binding.value):
                 self._sink(used, sunk, group)
             sunk[var] = binding
@@ -212,17 +161,15 @@ class _Flow:
 def _joins(value: relax.Expr) -> bool:
     if isinstance(value, relax.Call):
         return isinstance(value.op, tvm.ir.Op) and value.op.name in _JOINING
-    return True  # TupleGetItem, Tuple: no work of their own
+    return True  # a field of a tuple: no work of its own
 
 
-def _kind(value: relax.Expr) -> str:
-    if not isinstance(value, relax.Call):
-        return type(value).__name__.lower()
-    if isinstance(value.op, relax.GlobalVar):
-        return str(value.op.name_hint)
-    if value.op.name == "relax.call_tir":
-        return str(value.args[0].name_hint)
-    return str(value.op.name).split(".")[-1]
+def _kind(call: relax.Call) -> str:
+    if isinstance(call.op, relax.GlobalVar):
+        return str(call.op.name_hint)
+    if call.op.name == "relax.call_tir":
+        return str(call.args[0].name_hint)
+    return str(call.op.name).split(".")[-1]
 
 
 @mutator
@@ -257,7 +204,8 @@ def _outline(group: _Group, module: tvm.IRModule) -> relax.Function:
             result = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
         builder.emit_func_output(result)
     function = builder.get()["group"]
-    operators = [tvm.runtime.convert(_kind(b.value)) for b in group.bindings]
+    calls = [b.value for b in group.bindings if isinstance(b.value, relax.Call)]
+    operators = [tvm.runtime.convert(_kind(call)) for call in calls]
     return function.with_attr(
         {GROUP: group.name, GROUP_KEY: _key(function, module), OPERATORS: operators}
     )

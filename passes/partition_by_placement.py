@@ -33,27 +33,27 @@ class PartitionByPlacement:
 
 
 def _emit_stage(builder: relax.BlockBuilder, stage: Stage, main: relax.Function) -> None:
-    calls = {b.value.op.name_hint: b for b in main.body.blocks[0].bindings if _is_call(b.value)}
-    items = [b for b in main.body.blocks[0].bindings if isinstance(b.value, relax.TupleGetItem)]
-    types = {v.name: v.ty for v in [*main.params, *(b.var for b in main.body.blocks[0].bindings)]}
+    bindings = main.body.blocks[0].bindings
+    types = {v.name: v.ty for v in [*main.params, *(b.var for b in bindings)]}
     params = [relax.Var(n, types[n]) for n in [*stage.inputs, *stage.weights]]
     values: dict[str, relax.Expr] = {p.name: p for p in params}
     with builder.function(stage.name, params, attrs={PLACEMENT: stage.side}):
         with builder.dataflow():
-            for name in stage.groups:
-                binding = calls[name]
-                arguments = [values[a.name] for a in binding.value.args]
-                result = builder.emit(relax.Call(binding.value.op, arguments), binding.var.name)
-                values[binding.var.name] = result
-                for item in items:
-                    if item.value.tuple_value == binding.var:
-                        values[item.var.name] = builder.emit(
-                            relax.TupleGetItem(result, item.value.index), item.var.name
-                        )
+            for binding in bindings:
+                value = _in_stage(binding.value, stage, values)
+                if value is not None:
+                    values[binding.var.name] = builder.emit(value, binding.var.name)
             made = relax.Tuple([values[t] for t in stage.outputs])
             result = builder.emit_output(made)
         builder.emit_func_output(result)
 
 
-def _is_call(value: relax.Expr) -> bool:
-    return isinstance(value, relax.Call)
+def _in_stage(
+    value: relax.Expr, stage: Stage, values: dict[str, relax.Expr]
+) -> relax.Call | relax.TupleGetItem | None:
+    """Give the call of a group of this stage, or a field of its result, over the stage's values."""
+    if isinstance(value, relax.Call) and value.op.name_hint in stage.groups:
+        return relax.Call(value.op, [values[a.name] for a in value.args])
+    if isinstance(value, relax.TupleGetItem) and value.tuple_value.name in values:
+        return relax.TupleGetItem(values[value.tuple_value.name], value.index)
+    return None

@@ -17,7 +17,13 @@ from jointdnn_tvm.placement import Side
 
 def grouping() -> tvm.transform.Sequential:
     """Network to operator groups: what is measured and placed."""
-    return tvm.transform.Sequential([GroupOperators()], name="grouping")
+    return tvm.transform.Sequential(
+        [
+            relax.transform.DeadCodeElimination(["main"]),  # a group hands something out
+            GroupOperators(),
+        ],
+        name="grouping",
+    )
 
 
 def partitioning(placement: Mapping[str, Side]) -> tvm.transform.Sequential:

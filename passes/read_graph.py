@@ -5,39 +5,43 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
+from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.graph import Graph, Group, Placement, Tensor, size_bytes
 from jointdnn_tvm.passes.attributes import GROUP_KEY, OPERATORS, PLACEMENT
+from jointdnn_tvm.passes.convert_layout import has_static_shape
 from jointdnn_tvm.placement import SIDES
 
 
 def read_graph(module: tvm.IRModule) -> Graph:
-    """List the groups that `main` calls, in order, and the tensors between them."""
+    """List the groups that `main` calls, in order, and the tensors between them.
+
+    ModelError for a tensor whose shape is not known before it is computed.
+    """
     main = module["main"]
     count = int(main.attrs["num_input"])
-    inputs = [p.name for p in main.params[:count]]
-    weights = {p.name: p.ty for p in main.params[count:]}
-    types = {p.name: p.ty for p in main.params[:count]}
+    weights = {p.name: p for p in main.params[count:]}
+    tensors = {p.name: p for p in main.params[:count]}
     calls, made, result = _calls(main)
     groups = []
     for var, call in calls:
+        tensors.update((v.name, v) for v in made[var])
         arguments = [a.name for a in call.args]
-        outputs = made[var]
-        types.update((v.name, v.ty) for v in outputs)
-        function = module[call.op]
+        read = [a for a in arguments if a in weights]
+        attributes = module[call.op].attrs
         groups.append(
             Group(
-                call.op.name_hint,
-                tuple(str(o) for o in function.attrs[OPERATORS]),
-                tuple(a for a in arguments if a not in weights),
-                tuple(a for a in arguments if a in weights),
-                tuple(v.name for v in outputs),
-                sum(size_bytes(*_shape(weights[a])) for a in arguments if a in weights),
-                str(function.attrs[GROUP_KEY]),
+                name=call.op.name_hint,
+                operators=tuple(str(o) for o in attributes[OPERATORS]),
+                inputs=tuple(a for a in arguments if a not in weights),
+                weights=tuple(read),
+                outputs=tuple(v.name for v in made[var]),
+                weight_bytes=sum(size_bytes(*_shape(weights[w])) for w in read),
+                key=str(attributes[GROUP_KEY]),
             )
         )
-    return Graph(
-        tuple(groups), _tensors(groups, types, result), tuple(inputs), tuple(v.name for v in result)
-    )
+    inputs = tuple(p.name for p in main.params[:count])
+    outputs = tuple(v.name for v in result)
+    return Graph(tuple(groups), _tensors(groups, tensors, outputs), inputs, outputs)
 
 
 def read_placement(module: tvm.IRModule) -> Placement:
@@ -71,19 +75,23 @@ def _calls(
 
 
 def _tensors(
-    groups: list[Group], types: dict[str, relax.Type], result: list[relax.Var]
+    groups: list[Group], tensors: dict[str, relax.Var], outputs: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
     producer = {t: g.name for g in groups for t in g.outputs}
-    outputs = {v.name for v in result}
-    consumers: dict[str, list[str]] = {name: [] for name in types}
+    consumers: dict[str, list[str]] = {name: [] for name in tensors}
     for group in groups:
         for name in group.inputs:
             consumers[name].append(group.name)
     return tuple(
-        Tensor(n, *_shape(ty), producer.get(n), tuple(consumers[n]), n in outputs)
-        for n, ty in types.items()
+        Tensor(n, *_shape(var), producer.get(n), tuple(consumers[n]), n in outputs)
+        for n, var in tensors.items()
     )
 
 
-def _shape(ty: relax.Type) -> tuple[tuple[int, ...], str]:
-    return tuple(int(d) for d in ty.shape), str(ty.dtype)
+def _shape(tensor: relax.Var) -> tuple[tuple[int, ...], str]:
+    if not has_static_shape(tensor):
+        raise ModelError(
+            f"tensor {tensor.name!r} between operators has a shape that depends on the data "
+            f"({tensor.ty}); export the model with fixed shapes"
+        )
+    return tuple(int(d) for d in tensor.ty.shape), str(tensor.ty.dtype)
