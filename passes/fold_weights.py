@@ -140,7 +140,9 @@ class _Folder:
             return self._used[value]
         if array.size <= INLINE_ELEMENTS:
             is_constant = isinstance(value, tvm.ir.GenericConst)
-            self._used[value] = value if is_constant else relax.const(np.ascontiguousarray(array), str(array.dtype))
+            self._used[value] = (
+                value if is_constant else relax.const(np.ascontiguousarray(array), str(array.dtype))
+            )
             return self._used[value]
         name = self._name("constant" if isinstance(value, tvm.ir.GenericConst) else value.name)
         param = relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))

@@ -113,7 +113,8 @@ def reshape(call: Any, layouts: Layouts) -> Stored | None:
     groups = reshape_groups(before, after)
     if groups is None or axes is None:
         return None
-    groups.sort(key=lambda group: min((axes.index(axis) for axis in group[0]), default=-1))
+    # Ordered by where their last dimension is stored: what is innermost stays innermost.
+    groups.sort(key=lambda group: max(axes.index(axis) for axis in group[0]))
     wanted = [axis for group in groups for axis in group[0]]
     units = [axis for axis in axes if axis not in wanted]
     stored = layouts.load(source, _near(axes, units + wanted, before))
@@ -260,6 +261,20 @@ def strided_slice(call: Any, layouts: Layouts) -> Stored | None:
     return Stored(layouts.emit(result), axes)
 
 
+def take(call: Any, layouts: Layouts) -> Stored | None:
+    """The axis is renumbered; a list of indices takes its place, a single index drops it."""
+    source, indices = call.args
+    axes = layouts.stored(source).axes
+    if axes is None or call.attrs.axis is None or rank(indices) not in (0, 1):
+        return None
+    axis = int(call.attrs.axis) % len(axes)
+    result = relax.op.take(
+        layouts.load(source, axes), layouts.logical(indices), axes.index(axis), call.attrs.mode
+    )
+    kept = list(axes) if rank(indices) else [other for other in axes if other != axis]
+    return Stored(layouts.emit(result), tuple(sorted(kept).index(other) for other in kept))
+
+
 _ELEMENTWISE = (
     *[
         "abs",
@@ -349,4 +364,5 @@ RULES: dict[str, Rule] = {
     "relax.split": split,
     "relax.squeeze": reshape,
     "relax.strided_slice": strided_slice,
+    "relax.take": take,
 }

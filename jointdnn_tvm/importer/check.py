@@ -70,6 +70,8 @@ def check_no_strings(graph: onnx.GraphProto) -> None:
     for item in [*graph.input, *graph.output]:
         if item.name in initializers:
             continue
+        if item.type.HasField("optional_type"):  # taken as given
+            item.type.CopyFrom(onnx.TypeProto.FromString(_inside_optional(item)))
         kind = item.type.WhichOneof("value")
         if kind not in (None, "tensor_type"):
             raise ModelError(
@@ -78,6 +80,10 @@ def check_no_strings(graph: onnx.GraphProto) -> None:
             )
         if item.type.tensor_type.elem_type == onnx.TensorProto.STRING:
             raise ModelError(f"'{item.name}' holds text, which is not supported; remove it")
+
+
+def _inside_optional(item: onnx.ValueInfoProto) -> bytes:
+    return bytes(item.type.optional_type.elem_type.SerializeToString())
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
@@ -122,9 +128,7 @@ def used_names(node: onnx.NodeProto) -> Iterator[str]:
             yield from (item.name for item in graph.output if item.name not in defined)
 
 
-def check_with_onnx(
-    model: onnx.ModelProto, constants: Mapping[str, np.ndarray[Any, Any]]
-) -> None:
+def check_with_onnx(model: onnx.ModelProto, constants: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Runs the checker of the `onnx` package on the model without its weights.
 
     Types are not checked here: the import infers them node by node. (The checker's own full
@@ -135,6 +139,11 @@ def check_with_onnx(
     for name, array in constants.items():
         element = helper.np_dtype_to_tensor_dtype(array.dtype)
         graph.input.append(helper.make_tensor_value_info(name, element, array.shape))
+    for item in [*graph.input, *graph.output]:  # the checker wants a type, which is inferred anyway
+        if not item.HasField("type"):
+            item.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        if item.type.HasField("tensor_type") and not item.type.tensor_type.HasField("shape"):
+            item.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

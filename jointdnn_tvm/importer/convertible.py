@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from jointdnn_tvm.importer.graph import Graph, Node
@@ -23,6 +24,8 @@ def is_convertible(node: Node, graph: Graph) -> bool:
             return node.domain != ""
         case "LayerNormalization":  # TVM's gives no mean and deviation
             return not any(node.outputs[1:])
+        case "Elu" | "Selu" | "ThresholdedRelu":  # TVM's constants are of float32
+            return graph.dtype(node.input(0)) == np.dtype(np.float32)
         case "RMSNormalization":  # TVM's fails unless it runs over the last axis alone
             rank = len(graph.shape(node.input(0)) or ())
             return node.attribute("axis", -1) in (-1, rank - 1)

@@ -6,27 +6,35 @@ import math
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Graph, Node
+from jointdnn_tvm.importer.graph import Array, Graph, Node
 
 
 def drop_no_op(node: Node, graph: Graph) -> list[Node] | None:
     """Identity, dropout at inference, casts to the same type, `Shape` of a static shape."""
-    if node.op in ("Shape", "Size"):
-        return _known_shape(node, graph)
+    value = _known_value(node, graph)
+    if value is not None:
+        graph.set_constant(node.outputs[0], value)
+        return []
     if _is_no_op(node, graph):
         graph.replace(node.outputs[0], node.input(0))
         return []
     return None
 
 
-def _known_shape(node: Node, graph: Graph) -> list[Node] | None:
+def _known_value(node: Node, graph: Graph) -> Array | None:
+    """What follows from the type of the input alone."""
     shape = graph.shape(node.input(0))
     if shape is None:
         return None
-    value = shape[node.attribute("start", 0) : node.attribute("end")]
-    answer = math.prod(shape) if node.op == "Size" else value
-    graph.set_constant(node.outputs[0], np.array(answer, np.int64))
-    return []
+    match node.op:
+        case "Shape":
+            return np.array(shape[node.attribute("start", 0) : node.attribute("end")], np.int64)
+        case "Size":
+            return np.array(math.prod(shape), np.int64)
+        case "EyeLike":
+            dtype = graph.dtype(node.outputs[0])
+            return np.eye(*shape, node.attribute("k", 0), dtype) if len(shape) == 2 else None
+    return None
 
 
 def _is_no_op(node: Node, graph: Graph) -> bool:
@@ -40,6 +48,11 @@ def _is_no_op(node: Node, graph: Graph) -> bool:
         case "Cast" | "CastLike":
             dtype = graph.dtype(node.input(0))
             return dtype is not None and dtype == graph.dtype(node.outputs[0])
+        case "Slice" | "Reshape" | "Expand" | "Pad" | "Tile" | "Squeeze" | "Unsqueeze" | "Flatten":
+            shape = graph.shape(node.input(0))
+            steps = graph.constants.get(node.input(4)) if node.op == "Slice" else None
+            forward = steps is None or (steps > 0).all()
+            return forward and shape is not None and shape == graph.shape(node.outputs[0])
         case "Sum" | "Max" | "Min" | "Mean" | "Concat":
             return len(node.inputs) == 1
     return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx
 
 from jointdnn_tvm.importer.convertible import is_convertible
-from jointdnn_tvm.importer.graph import Graph, Node
+from jointdnn_tvm.importer.graph import RULE_OPSET, Graph, Node
 from jointdnn_tvm.importer.infer import schema_of
 
 
@@ -62,7 +62,8 @@ def _inline(node: Node, function: onnx.FunctionProto, graph: Graph) -> list[Node
         proto = onnx.NodeProto()
         proto.CopyFrom(inner)
         _bind(proto, names, attributes)
-        nodes.append(Node(proto, versions.get(proto.domain, node.opset)))
+        version = versions.get(proto.domain) or graph.versions.get(proto.domain, RULE_OPSET)
+        nodes.append(Node(proto, version))
     return nodes
 
 

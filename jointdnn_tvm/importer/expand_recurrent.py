@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
+from jointdnn_tvm.importer.graph import Graph, Node
+from jointdnn_tvm.importer.nodes import Writer
 from jointdnn_tvm.importer.unroll_control_flow import check_steps
 
 _ACTIVATIONS = {
@@ -55,7 +56,7 @@ class _Layer:
     def __init__(self, node: Node, graph: Graph) -> None:
         self._node = node
         self._graph = graph
-        self._nodes: list[Node] = []
+        self._emit = Writer(node, graph)
         self._gates = _GATES[node.op]
         self._batch_first = bool(node.attribute("layout", 0))
         self._clip = node.attribute("clip")
@@ -96,7 +97,7 @@ class _Layer:
             everything.append(rows)
             lasts.append(state)
         self._outputs(everything, lasts)
-        return self._nodes
+        return self._emit.nodes
 
     def _run(
         self, direction: _Direction, index: int, sequence: str, is_reversed: bool
@@ -104,8 +105,8 @@ class _Layer:
         """One direction over all steps: the hidden state of each step in order, the last state."""
         projected = self._emit("MatMul", sequence, direction.weight)
         projected = self._emit("Add", projected, direction.bias)
-        rows = self._split(projected, self._steps, axis=0)
-        rows = [self._emit("Squeeze", row, self._ints(0)) for row in rows]
+        rows = self._emit.split(projected, self._steps, axis=0)
+        rows = [self._emit.squeeze(row, 0) for row in rows]
         hidden = self._initial(5, index)
         cell = self._initial(6, index) if self._node.op == "LSTM" else ""
         states = []
@@ -126,7 +127,7 @@ class _Layer:
         f, g, h = direction.activations
         gates = self._emit("Add", row, self._emit("MatMul", hidden, direction.recurrent))
         if direction.peepholes or self._node.attribute("input_forget", 0):
-            i, o, forget, c = self._split(gates, 4, axis=1)
+            i, o, forget, c = self._emit.split(gates, 4, axis=1)
             if direction.peepholes:
                 i = self._emit("Add", i, self._emit("Mul", direction.peepholes[0], cell))
                 forget = self._emit("Add", forget, self._emit("Mul", direction.peepholes[2], cell))
@@ -135,8 +136,8 @@ class _Layer:
                 forget = self._emit("Sub", self._like(1.0), i)
             out_gate = ""
         else:  # one activation for the three gates that lie side by side
-            three, c = self._split(gates, [3 * self._hidden, self._hidden], axis=1)
-            i, out_gate, forget = self._split(self._activate(three, f), 3, axis=1)
+            three, c = self._emit.split(gates, [3 * self._hidden, self._hidden], axis=1)
+            i, out_gate, forget = self._emit.split(self._activate(three, f), 3, axis=1)
             o = ""
         kept = self._emit("Mul", forget, cell)
         new = self._emit("Add", kept, self._emit("Mul", i, self._activate(c, g)))
@@ -150,18 +151,22 @@ class _Layer:
     def _gru_step(self, row: str, hidden: str, direction: _Direction) -> str:
         f, g = direction.activations
         both = [2 * self._hidden, self._hidden]
-        row_zr, row_h = self._split(row, both, axis=1)
+        row_zr, row_h = self._emit.split(row, both, axis=1)
         if self._node.attribute("linear_before_reset", 0):
             product = self._emit("MatMul", hidden, direction.recurrent)
             product = self._emit("Add", product, direction.recurrent_bias)
-            product_zr, product_h = self._split(product, both, axis=1)
-            z, r = self._split(self._activate(self._emit("Add", row_zr, product_zr), f), 2, axis=1)
+            product_zr, product_h = self._emit.split(product, both, axis=1)
+            z, r = self._emit.split(
+                self._activate(self._emit("Add", row_zr, product_zr), f), 2, axis=1
+            )
             candidate = self._emit("Mul", r, product_h)
         else:
-            weight_zr, weight_h = self._split(direction.recurrent, both, axis=1)
-            bias_zr, bias_h = self._split(direction.recurrent_bias, both, axis=0)
+            weight_zr, weight_h = self._emit.split(direction.recurrent, both, axis=1)
+            bias_zr, bias_h = self._emit.split(direction.recurrent_bias, both, axis=0)
             product = self._emit("Add", self._emit("MatMul", hidden, weight_zr), bias_zr)
-            z, r = self._split(self._activate(self._emit("Add", row_zr, product), f), 2, axis=1)
+            z, r = self._emit.split(
+                self._activate(self._emit("Add", row_zr, product), f), 2, axis=1
+            )
             candidate = self._emit("MatMul", self._emit("Mul", r, hidden), weight_h)
             candidate = self._emit("Add", candidate, bias_h)
         candidate = self._activate(self._emit("Add", row_h, candidate), g)
@@ -176,12 +181,12 @@ class _Layer:
         zeros = self._like(np.zeros(wide))
         bias = recurrent_bias = zeros
         if node.input(3):
-            bias, recurrent_bias = self._split(self._pick(node.input(3), index), 2, axis=0)
+            bias, recurrent_bias = self._emit.split(self._pick(node.input(3), index), 2, axis=0)
             if node.op != "GRU":
                 bias = self._emit("Add", bias, recurrent_bias)
         peepholes = []
         if node.input(7):
-            peepholes = self._split(self._pick(node.input(7), index), 3, axis=0)
+            peepholes = self._emit.split(self._pick(node.input(7), index), 3, axis=0)
         return _Direction(
             weight, recurrent, bias, recurrent_bias, peepholes, self._activations(index)
         )
@@ -214,19 +219,19 @@ class _Layer:
         outputs = [*self._node.outputs, "", "", ""][:3]
         if outputs[0]:
             sides = [
-                self._emit("Concat", *[self._unsqueeze(r, 0) for r in states], axis=0)
+                self._emit("Concat", *[self._emit.unsqueeze(r, 0) for r in states], axis=0)
                 for states in rows
             ]
             order = [1, 0, 2] if self._batch_first else None
             sides = [self._emit("Transpose", s, perm=order) if order else s for s in sides]
             where = 2 if self._batch_first else 1
-            parts = [self._unsqueeze(side, where) for side in sides]
-            self._nodes.append(make_node("Concat", parts, [outputs[0]], axis=where))
+            parts = [self._emit.unsqueeze(side, where) for side in sides]
+            self._emit.produce(outputs[0], "Concat", *parts, axis=where)
         for output, states in zip(outputs[1:], zip(*lasts, strict=True), strict=True):
             if output:
                 axis = 1 if self._batch_first else 0
-                parts = [self._unsqueeze(state, axis) for state in states]
-                self._nodes.append(make_node("Concat", parts, [output], axis=axis))
+                parts = [self._emit.unsqueeze(state, axis) for state in states]
+                self._emit.produce(output, "Concat", *parts, axis=axis)
 
     def _activate(self, value: str, kind: tuple[str, dict[str, float]], clip: bool = True) -> str:
         name, options = kind
@@ -237,32 +242,10 @@ class _Layer:
 
     def _pick(self, name: str, index: int) -> str:
         """One direction's part of a weight."""
-        part = self._emit("Slice", name, self._ints(index), self._ints(index + 1), self._ints(0))
-        return self._emit("Squeeze", part, self._ints(0))
-
-    def _split(self, name: str, parts: int | list[int], axis: int) -> list[str]:
-        count = parts if isinstance(parts, int) else len(parts)
-        if count == 1:
-            return [name]
-        outputs = [self._graph.fresh(name) for _ in range(count)]
-        if isinstance(parts, int):
-            shape = {"num_outputs": parts}
-            self._nodes.append(make_node("Split", [name], outputs, axis=axis, **shape))
-        else:
-            sizes = self._ints(*parts)
-            self._nodes.append(make_node("Split", [name, sizes], outputs, axis=axis))
-        return outputs
-
-    def _unsqueeze(self, name: str, axis: int) -> str:
-        return self._emit("Unsqueeze", name, self._ints(axis))
-
-    def _ints(self, *values: int) -> str:
-        return self._graph.constant(np.array(values, np.int64))
+        part = self._emit(
+            "Slice", name, self._emit.ints(index), self._emit.ints(index + 1), self._emit.ints(0)
+        )
+        return self._emit.squeeze(part, 0)
 
     def _like(self, value: Any) -> str:
-        return self._graph.constant(np.asarray(value, self._graph.dtype(self._node.input(0))))
-
-    def _emit(self, op: str, *inputs: str, **attributes: Any) -> str:
-        output = self._graph.fresh(f"{self._node.outputs[0] or self._node.op}.{op}")
-        self._nodes.append(make_node(op, list(inputs), [output], **attributes))
-        return output
+        return self._emit.like(value, self._node.input(0))

@@ -92,7 +92,8 @@ class Graph:
     """A network as ONNX nodes.
 
     Constants are numpy arrays and are not among the nodes. `types` holds an
-    `onnx.TypeProto` for every value whose type is known.
+    `onnx.TypeProto` for every value whose type is known. `sequences` holds the parts of values
+    that are sequences of tensors.
     """
 
     inputs: list[str]
@@ -102,6 +103,7 @@ class Graph:
     types: dict[str, onnx.TypeProto] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     functions: dict[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
+    sequences: dict[str, list[str]] = field(default_factory=dict)
     _renamed: dict[str, str] = field(default_factory=dict)
     _fresh: Any = field(default_factory=itertools.count)
 
@@ -120,6 +122,12 @@ class Graph:
         self.constants[name] = array
         element = helper.np_dtype_to_tensor_dtype(array.dtype)
         self.types[name] = helper.make_tensor_type_proto(element, array.shape)
+
+    def settle_empty(self, name: str) -> None:
+        """A tensor without elements is a constant, whatever computes it."""
+        shape, dtype = self.shape(name), self.dtype(name)
+        if shape is not None and dtype is not None and 0 in shape:
+            self.constants[name] = np.zeros(shape, dtype)
 
     def replace(self, old: str, new: str) -> None:
         """From here on `old` is just another name of `new`."""

@@ -55,7 +55,12 @@ def infer_types(node: Node, graph: Graph) -> None:
         inferred = onnx.shape_inference.infer_node_outputs(
             schema, node.proto, types, data, opset_imports=opsets
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise ModelError(
             f"{node.describe()} does not fit its inputs: {one_line(error)}; check the model, or "
             "the shapes given with --shape"
@@ -64,6 +69,7 @@ def infer_types(node: Node, graph: Graph) -> None:
         if name:
             _check_type(name, kind)
             graph.types[name] = kind
+            graph.settle_empty(name)
 
 
 def _check_type(name: str, kind: onnx.TypeProto) -> None:
@@ -79,6 +85,9 @@ def is_constant(node: Node, graph: Graph) -> bool:
     """Whether a node has the same outputs for every input of the network."""
     if node.op in _RANDOM or node.has_subgraph:
         return False
+    outputs = [name for name in node.outputs if name]
+    if all(name in graph.constants for name in outputs):
+        return True
     return all(not name or name in graph.constants for name in node.inputs)
 
 
@@ -92,6 +101,8 @@ def evaluate(node: Node, graph: Graph) -> bool:
 
     names = [name for name in dict.fromkeys(node.inputs) if name]
     outputs = [name for name in node.outputs if name]
+    if all(name in graph.constants for name in outputs):
+        return True
     if any(not graph.types.get(name, onnx.TypeProto()).HasField("tensor_type") for name in outputs):
         return False
     proto = helper.make_graph(

@@ -29,6 +29,10 @@ def _clip(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
         bounds.append(unbounded if np.isnan(value) else value)
     low, high = bounds
     value, dtype = inputs[0], str(graph.dtype(node.input(0)))
+    if low > high:
+        return relax.op.minimum(
+            relax.op.maximum(value, relax.const(low, dtype)), relax.const(high, dtype)
+        )
     if low == 0 and high == np.inf:
         return relax.op.nn.relu(value)
     if low == -np.inf and high == np.inf:
@@ -48,7 +52,11 @@ def _slice(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
         or any(n and n not in graph.constants for n in node.inputs[1:])
     ):
         return None
-    starts, ends, axes, steps = (_integers(node.input(i), graph) for i in range(1, 5))
+    if node.opset < 10:
+        starts, ends, axes = (node.attribute(name, []) for name in ("starts", "ends", "axes"))
+        steps: list[int] = []
+    else:
+        starts, ends, axes, steps = (_integers(node.input(i), graph) for i in range(1, 5))
     axes = [axis % len(shape) for axis in axes or range(len(starts))]
     steps = steps or [1] * len(starts)
     if any(step < 1 for step in steps):

@@ -35,6 +35,7 @@ def read_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> Graph:
     check.check_no_strings(model.graph)
     check.sort_nodes(model.graph)
     constants = _take_constants(model.graph, path.parent)
+    kinds = _input_types(model.graph, shapes)
     check.check_with_onnx(model, constants)
     graph = Graph(
         inputs=[item.name for item in model.graph.input],
@@ -44,13 +45,9 @@ def read_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> Graph:
     )
     for name, array in constants.items():
         graph.set_constant(name, array)
-    unknown = sorted(set(shapes) - set(graph.inputs))
-    if unknown:
-        raise ModelError(
-            f"no input is named '{unknown[0]}'; the inputs are {', '.join(graph.inputs) or 'none'}"
-        )
-    for item in model.graph.input:
-        graph.types[item.name] = static_type(item, shapes)
+    graph.types.update(kinds)
+    for name in graph.inputs:
+        graph.settle_empty(name)
     graph.nodes = [
         Node(proto, graph.versions.get(check.domain(proto.domain), 1)) for proto in model.graph.node
     ]
@@ -110,6 +107,18 @@ def _take_constants(graph: onnx.GraphProto, folder: Path) -> dict[str, np.ndarra
         del graph.node[:]
         graph.node.extend(nodes)
     return constants
+
+
+def _input_types(
+    graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, onnx.TypeProto]:
+    names = [item.name for item in graph.input]
+    unknown = sorted(set(shapes) - set(names))
+    if unknown:
+        raise ModelError(
+            f"no input is named '{unknown[0]}'; the inputs are {', '.join(names) or 'none'}"
+        )
+    return {item.name: static_type(item, shapes) for item in graph.input}
 
 
 def static_type(item: onnx.ValueInfoProto, shapes: Mapping[str, Sequence[int]]) -> onnx.TypeProto:
