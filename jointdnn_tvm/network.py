@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import tvm
 
-from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.graph import Graph as OperatorGraph
-from jointdnn_tvm.importer.graph import Graph
-from jointdnn_tvm.importer.read import read_graph
+from jointdnn_tvm.graph import Graph
+from jointdnn_tvm.importer.onnx_graph import OnnxGraph
+from jointdnn_tvm.importer.read_model import read_onnx_graph
 from jointdnn_tvm.importer.simplify import simplify
 from jointdnn_tvm.importer.to_relax import to_relax
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
 from jointdnn_tvm.passes.pipeline import grouping
-from jointdnn_tvm.passes.read_graph import read_graph as read_groups
+from jointdnn_tvm.passes.read_graph import read_graph
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ class Network:
         return grouping()(self.module)
 
     @cached_property
-    def graph(self) -> OperatorGraph:
+    def graph(self) -> Graph:
         """The groups and the tensors between them, as plain data."""
-        return read_groups(self.grouped)
+        return read_graph(self.grouped)
 
 
 def load_network(
@@ -75,7 +74,7 @@ def load_network(
     """
     path = Path(path)
     shapes = shapes or {}
-    graph = read_graph(path, shapes)
+    graph = read_onnx_graph(path, shapes)
     names = list(graph.outputs)
     simplify(graph)
     module, weights = to_relax(graph)
@@ -86,11 +85,11 @@ def load_network(
     return Network(_safe_stem(path), module, weights, inputs, outputs)
 
 
-def _spec(name: str, value: str, graph: Graph) -> TensorSpec:
+def _spec(name: str, value: str, graph: OnnxGraph) -> TensorSpec:
     return TensorSpec(name, _shape(value, graph), str(graph.dtype(value)))
 
 
-def _shape(value: str, graph: Graph) -> tuple[int, ...]:
+def _shape(value: str, graph: OnnxGraph) -> tuple[int, ...]:
     """The shape, -1 for a dimension that depends on the data."""
     dims = graph.types[value].tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)

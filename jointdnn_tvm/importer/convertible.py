@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.operators import CONVERTERS
+from jointdnn_tvm.importer.convert_operators import CONVERTERS
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 _DOMAINS = ("", "com.microsoft")
 
 
-def is_convertible(node: Node, graph: Graph) -> bool:
+def is_convertible(node: Node, graph: OnnxGraph) -> bool:
     """Whether there is a converter, ours or TVM's, that gets this node right."""
     if node.domain not in _DOMAINS:
         return False

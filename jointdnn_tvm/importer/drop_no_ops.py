@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Array, Graph, Node
+from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
 
 
-def drop_no_op(node: Node, graph: Graph) -> list[Node] | None:
+def drop_no_op(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Identity, dropout at inference, casts to the same type, `Shape` of a static shape."""
     value = _known_value(node, graph)
     if value is not None:
@@ -21,7 +21,7 @@ def drop_no_op(node: Node, graph: Graph) -> list[Node] | None:
     return None
 
 
-def _known_value(node: Node, graph: Graph) -> Array | None:
+def _known_value(node: Node, graph: OnnxGraph) -> Array | None:
     """What follows from the type of the input alone."""
     shape = graph.shape(node.input(0))
     if shape is None:
@@ -37,7 +37,7 @@ def _known_value(node: Node, graph: Graph) -> Array | None:
     return None
 
 
-def _is_no_op(node: Node, graph: Graph) -> bool:
+def _is_no_op(node: Node, graph: OnnxGraph) -> bool:
     match node.op:
         case "Identity":
             return True

@@ -9,11 +9,11 @@ from __future__ import annotations
 import onnx
 
 from jointdnn_tvm.importer.convertible import is_convertible
-from jointdnn_tvm.importer.graph import RULE_OPSET, Graph, Node
-from jointdnn_tvm.importer.infer import schema_of
+from jointdnn_tvm.importer.infer_types import schema_of
+from jointdnn_tvm.importer.onnx_graph import RULE_OPSET, Node, OnnxGraph
 
 
-def expand_function(node: Node, graph: Graph) -> list[Node] | None:
+def expand_function(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """The nodes of the operator's function body, if it has one and needs it."""
     function = graph.functions.get((node.domain, node.op))
     if function is None and not is_convertible(node, graph):
@@ -21,7 +21,7 @@ def expand_function(node: Node, graph: Graph) -> list[Node] | None:
     return None if function is None else _inline(node, function, graph)
 
 
-def _specified(node: Node, graph: Graph) -> onnx.FunctionProto | None:
+def _specified(node: Node, graph: OnnxGraph) -> onnx.FunctionProto | None:
     schema = schema_of(node)
     if schema is None:
         return None
@@ -43,7 +43,7 @@ def _best(versions: list[int], opset: int) -> int:
     return max((v for v in versions if v <= opset), default=min(versions))
 
 
-def _inline(node: Node, function: onnx.FunctionProto, graph: Graph) -> list[Node]:
+def _inline(node: Node, function: onnx.FunctionProto, graph: OnnxGraph) -> list[Node]:
     prefix = graph.fresh(node.outputs[0] or node.op)
     names = {"": ""}
     for index, name in enumerate(function.input):

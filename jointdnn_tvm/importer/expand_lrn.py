@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 
-def expand_lrn(node: Node, graph: Graph) -> list[Node] | None:
+def expand_lrn(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """`x / (bias + alpha / size * sum of squares) ** beta` over `size` channels around each."""
     shape, dtype = graph.shape(node.input(0)), graph.dtype(node.input(0))
     if node.op != "LRN" or shape is None or dtype is None or len(shape) != 4:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 from jointdnn_tvm.importer.unroll_control_flow import check_steps
 
 _ACTIVATIONS = {
@@ -24,7 +24,7 @@ _KNOWN = {
 }
 
 
-def expand_recurrent(node: Node, graph: Graph) -> list[Node] | None:
+def expand_recurrent(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """The layer unrolled over time.
 
     Raises:
@@ -53,7 +53,7 @@ class _Direction:
 
 
 class _Layer:
-    def __init__(self, node: Node, graph: Graph) -> None:
+    def __init__(self, node: Node, graph: OnnxGraph) -> None:
         self._node = node
         self._graph = graph
         self._emit = Writer(node, graph)

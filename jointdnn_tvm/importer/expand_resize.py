@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from jointdnn_tvm.importer.graph import Array, Graph, Node, make_node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph, make_node
 
 _RESIZE_ATTRIBUTES = (
     *("antialias", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside"),
@@ -19,7 +19,7 @@ _RESIZE_ATTRIBUTES = (
 )
 
 
-def expand_resize(node: Node, graph: Graph) -> list[Node] | None:
+def expand_resize(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """`Resize` with constant scales or sizes, where TVM's operator does not do; `Upsample`."""
     if node.op == "Upsample":
         return _modern_upsample(node, graph)
@@ -39,7 +39,7 @@ def expand_resize(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Identity", value)
 
 
-def _modern_upsample(node: Node, graph: Graph) -> list[Node] | None:
+def _modern_upsample(node: Node, graph: OnnxGraph) -> list[Node] | None:
     if node.opset >= 9:
         scales = node.input(1)
     else:
@@ -58,7 +58,7 @@ def _modern_upsample(node: Node, graph: Graph) -> list[Node] | None:
 
 
 def _scales(
-    node: Node, graph: Graph, shape: tuple[int, ...], result: tuple[int, ...]
+    node: Node, graph: OnnxGraph, shape: tuple[int, ...], result: tuple[int, ...]
 ) -> list[float] | None:
     """The scale of every axis, as the coordinates are computed with."""
     given = graph.constants.get(node.input(2))

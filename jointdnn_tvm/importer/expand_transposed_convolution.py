@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Array, Graph, Node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Axis:
         return -(-(self.begin + self.out) // self.stride)
 
 
-def expand_transposed_convolution(node: Node, graph: Graph) -> list[Node] | None:
+def expand_transposed_convolution(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """`ConvTranspose` over two dimensions with a constant kernel."""
     shape, result = graph.shape(node.input(0)), graph.shape(node.outputs[0])
     kernel = graph.constants.get(node.input(1))

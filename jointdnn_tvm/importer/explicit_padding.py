@@ -5,12 +5,12 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from jointdnn_tvm.importer.graph import Graph, Node
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 _WINDOWS = ("Conv", "AveragePool", "LpPool", "MaxPool")
 
 
-def explicit_padding(node: Node, graph: Graph) -> list[Node] | None:
+def explicit_padding(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Replaces `auto_pad` by `pads`."""
     mode = node.attribute("auto_pad", "NOTSET")
     shape = graph.shape(node.input(0))
@@ -34,7 +34,7 @@ def explicit_padding(node: Node, graph: Graph) -> list[Node] | None:
     return [with_attributes(node, auto_pad=None, pads=pads)]
 
 
-def kernel_shape(node: Node, graph: Graph) -> list[int] | None:
+def kernel_shape(node: Node, graph: OnnxGraph) -> list[int] | None:
     """The window of a convolution or pool."""
     declared: list[int] | None = node.attribute("kernel_shape")
     if declared is None and node.input(1):

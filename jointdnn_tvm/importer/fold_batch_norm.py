@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jointdnn_tvm.importer.check import used_names
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
+from jointdnn_tvm.importer.check_model import used_names
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ class _Affine:
     node: Node | None  # the node that it stands for, while it stands for one only
 
 
-def fold_batch_norm(graph: Graph) -> None:
+def fold_batch_norm(graph: OnnxGraph) -> None:
     """Rewrites the graph in place. Needs the types of all values."""
     uses = Counter(name for node in graph.nodes for name in used_names(node.proto))
     uses.update(graph.outputs)
@@ -55,7 +55,7 @@ def fold_batch_norm(graph: Graph) -> None:
     ]
 
 
-def _as_affine(node: Node, graph: Graph) -> _Affine | None:
+def _as_affine(node: Node, graph: OnnxGraph) -> _Affine | None:
     if node.op == "BatchNormalization":
         return _batch_norm(node, graph)
     if node.op not in ("Add", "Sub", "Mul", "Div") or node.attribute("broadcast"):
@@ -84,7 +84,7 @@ def _as_affine(node: Node, graph: Graph) -> _Affine | None:
     return _Affine(left, node.outputs[0], scale, shift, node)
 
 
-def _batch_norm(node: Node, graph: Graph) -> _Affine | None:
+def _batch_norm(node: Node, graph: OnnxGraph) -> _Affine | None:
     names = node.inputs[1:]
     if node.attribute("training_mode") or any(node.outputs[1:]):
         return None
@@ -107,7 +107,7 @@ def _per_channel(array: Array, shape: tuple[int, ...] | None) -> Array | None:
     return array.reshape(-1).astype(np.float64)
 
 
-def _merge(before: Node | _Affine, after: _Affine, graph: Graph) -> Node | _Affine | None:
+def _merge(before: Node | _Affine, after: _Affine, graph: OnnxGraph) -> Node | _Affine | None:
     if isinstance(before, _Affine):
         scale = before.scale * after.scale
         shift = before.shift * after.scale + after.shift
@@ -117,7 +117,7 @@ def _merge(before: Node | _Affine, after: _Affine, graph: Graph) -> Node | _Affi
     return None
 
 
-def _into_convolution(node: Node, affine: _Affine, graph: Graph) -> Node | None:
+def _into_convolution(node: Node, affine: _Affine, graph: OnnxGraph) -> Node | None:
     weight = graph.constants.get(node.input(1))
     bias_name = node.input(2)
     if weight is None or (bias_name and bias_name not in graph.constants):
@@ -140,7 +140,7 @@ def _into_convolution(node: Node, affine: _Affine, graph: Graph) -> Node | None:
     return node.with_names([node.input(0), weight_name, bias_name], [affine.output])
 
 
-def _as_nodes(affine: _Affine, graph: Graph) -> list[Node]:
+def _as_nodes(affine: _Affine, graph: OnnxGraph) -> list[Node]:
     if affine.node is not None:
         return [affine.node]
     dtype, rank = graph.dtype(affine.source), len(graph.shape(affine.source) or ())

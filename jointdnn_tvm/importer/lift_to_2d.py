@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from jointdnn_tvm.importer.explicit_padding import kernel_shape, with_attributes
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
 
 _LIFTED = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
 
 
-def lift_to_2d(node: Node, graph: Graph) -> list[Node] | None:
+def lift_to_2d(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Adds the height, runs the node over two dimensions, drops the height."""
     shape = graph.shape(node.input(0))
     if node.op not in _LIFTED or shape is None or len(shape) != 3 or any(node.outputs[1:]):

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 
-def lower_operator(node: Node, graph: Graph) -> list[Node] | None:
+def lower_operator(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Applies the rule for the node's operator, if there is one and it fits."""
     rule = _RULES.get(node.op)
     return None if rule is None or node.domain else rule(node, graph)
 
 
-def _power(node: Node, graph: Graph) -> list[Node] | None:
+def _power(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Small constant exponents become products; other element types meet in the base's."""
     base, exponent = node.inputs
     write = Writer(node, graph)
@@ -42,7 +42,7 @@ def _power(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Cast", write("Pow", *operands), to=write.element_type(dtype))
 
 
-def _one_hot(node: Node, graph: Graph) -> list[Node] | None:
+def _one_hot(node: Node, graph: OnnxGraph) -> list[Node] | None:
     indices, depth_name, values = node.inputs
     shape, dtype = graph.shape(indices), graph.dtype(indices)
     if depth_name not in graph.constants or shape is None or dtype is None:
@@ -60,7 +60,7 @@ def _one_hot(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Where", hit, on, off)
 
 
-def _is_inf(node: Node, graph: Graph) -> list[Node] | None:
+def _is_inf(node: Node, graph: OnnxGraph) -> list[Node] | None:
     positive, negative = (node.attribute(f"detect_{side}", 1) for side in ("positive", "negative"))
     write = Writer(node, graph)
     value = node.input(0)
@@ -73,7 +73,7 @@ def _is_inf(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Equal", value, bound)
 
 
-def _lp_norm(node: Node, graph: Graph) -> list[Node] | None:
+def _lp_norm(node: Node, graph: OnnxGraph) -> list[Node] | None:
     value, axis = node.input(0), node.attribute("axis", -1)
     write = Writer(node, graph)
     op = "ReduceL1" if node.attribute("p", 2) == 1 else "ReduceL2"
@@ -83,7 +83,7 @@ def _lp_norm(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Div", value, safe)
 
 
-def _bool_extreme(node: Node, graph: Graph) -> list[Node] | None:
+def _bool_extreme(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """The largest of booleans: whether any is true."""
     if graph.dtype(node.input(0)) != np.dtype(bool):
         return None
@@ -94,7 +94,7 @@ def _bool_extreme(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Cast", result, to=write.element_type(np.dtype(bool)))
 
 
-def _space_to_depth(node: Node, graph: Graph) -> list[Node] | None:
+def _space_to_depth(node: Node, graph: OnnxGraph) -> list[Node] | None:
     shape, block = graph.shape(node.input(0)), node.attribute("blocksize")
     if shape is None:
         return None
@@ -107,7 +107,7 @@ def _space_to_depth(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("Reshape", value, write.ints(*result))
 
 
-def _reverse_sequence(node: Node, graph: Graph) -> list[Node] | None:
+def _reverse_sequence(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """A gather along time, from places that are known when the lengths are."""
     shape, lengths = graph.shape(node.input(0)), graph.constants.get(node.input(1))
     if shape is None or lengths is None:
@@ -122,7 +122,7 @@ def _reverse_sequence(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish("GatherElements", node.input(0), indices, axis=time)
 
 
-def _dropout_mask(node: Node, graph: Graph) -> list[Node] | None:
+def _dropout_mask(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """At inference nothing is dropped: the mask is all true."""
     shape = graph.shape(node.input(0))
     training = graph.constants.get(node.input(2), np.array(node.opset < 7))
@@ -134,7 +134,7 @@ def _dropout_mask(node: Node, graph: Graph) -> list[Node] | None:
     return Writer(node, graph).finish("Identity", node.input(0))
 
 
-_RULES: dict[str, Callable[[Node, Graph], list[Node] | None]] = {
+_RULES: dict[str, Callable[[Node, OnnxGraph], list[Node] | None]] = {
     "Dropout": _dropout_mask,
     "IsInf": _is_inf,
     "LpNormalization": _lp_norm,

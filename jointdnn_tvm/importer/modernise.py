@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 _BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
 _SOFTMAX = ("Hardmax", "LogSoftmax", "Softmax")
 
 
-def modernise(node: Node, graph: Graph) -> list[Node] | None:
+def modernise(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Broadcasting by attribute (before version 7), softmax over flattened axes (before 13)."""
     if node.op in _BROADCASTING and node.opset < 7 and not node.domain:
         return _broadcast(node, graph)
@@ -20,7 +20,7 @@ def modernise(node: Node, graph: Graph) -> list[Node] | None:
     return None
 
 
-def _broadcast(node: Node, graph: Graph) -> list[Node] | None:
+def _broadcast(node: Node, graph: OnnxGraph) -> list[Node] | None:
     left, right = graph.shape(node.input(0)), graph.shape(node.input(1))
     if left is None or right is None:
         return None
@@ -34,7 +34,7 @@ def _broadcast(node: Node, graph: Graph) -> list[Node] | None:
     return write.finish(node.op, node.input(0), operand)
 
 
-def _softmax(node: Node, graph: Graph) -> list[Node] | None:
+def _softmax(node: Node, graph: OnnxGraph) -> list[Node] | None:
     shape = graph.shape(node.input(0))
     if shape is None:
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jointdnn_tvm.importer.check import used_names
-from jointdnn_tvm.importer.graph import Graph
+from jointdnn_tvm.importer.check_model import used_names
+from jointdnn_tvm.importer.onnx_graph import OnnxGraph
 
 
-def prune(graph: Graph) -> None:
+def prune(graph: OnnxGraph) -> None:
     """Keeps what the outputs depend on."""
     used = set(graph.outputs)
     kept = []

@@ -12,23 +12,23 @@ from collections.abc import Callable
 
 from jointdnn_tvm.importer.drop_no_ops import drop_no_op
 from jointdnn_tvm.importer.expand_functions import expand_function
-from jointdnn_tvm.importer.expand_recurrent import expand_recurrent
 from jointdnn_tvm.importer.expand_lrn import expand_lrn
-from jointdnn_tvm.importer.expand_transposed_convolution import expand_transposed_convolution
+from jointdnn_tvm.importer.expand_recurrent import expand_recurrent
 from jointdnn_tvm.importer.expand_resize import expand_resize
+from jointdnn_tvm.importer.expand_transposed_convolution import expand_transposed_convolution
 from jointdnn_tvm.importer.explicit_padding import explicit_padding
 from jointdnn_tvm.importer.fold_batch_norm import fold_batch_norm
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.infer import evaluate, infer_types, is_constant
+from jointdnn_tvm.importer.infer_types import evaluate, infer_types, is_constant
 from jointdnn_tvm.importer.lift_to_2d import lift_to_2d
 from jointdnn_tvm.importer.lower_operators import lower_operator
 from jointdnn_tvm.importer.modernise import modernise
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 from jointdnn_tvm.importer.prune import prune
 from jointdnn_tvm.importer.split_sum import split_sum
 from jointdnn_tvm.importer.track_sequences import track_sequences
 from jointdnn_tvm.importer.unroll_control_flow import unroll_control_flow
 
-Rewrite = Callable[[Node, Graph], "list[Node] | None"]
+Rewrite = Callable[[Node, OnnxGraph], "list[Node] | None"]
 
 REWRITES: tuple[Rewrite, ...] = (
     track_sequences,
@@ -47,7 +47,7 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 
 
-def simplify(graph: Graph) -> None:
+def simplify(graph: OnnxGraph) -> None:
     """Rewrites the graph in place into few plain operators.
 
     Raises:
@@ -59,7 +59,7 @@ def simplify(graph: Graph) -> None:
     prune(graph)
 
 
-def _walk(graph: Graph) -> None:
+def _walk(graph: OnnxGraph) -> None:
     pending = deque(graph.nodes)
     graph.nodes = []
     while pending:
@@ -75,7 +75,7 @@ def _walk(graph: Graph) -> None:
     graph.outputs = [graph.resolve(name) for name in graph.outputs]
 
 
-def _rewrite(node: Node, graph: Graph) -> list[Node] | None:
+def _rewrite(node: Node, graph: OnnxGraph) -> list[Node] | None:
     for rewrite in REWRITES:
         replacement = rewrite(node, graph)
         if replacement is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
 
 _BINARY = {"Sum": "Add", "Max": "Max", "Min": "Min"}
 
 
-def split_sum(node: Node, graph: Graph) -> list[Node] | None:
+def split_sum(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """A chain of binary operators for `Sum`, and for `Max` and `Min` of more than two."""
     binary = _BINARY.get(node.op)
     if binary is None or len(node.inputs) < 2 or (binary == node.op and len(node.inputs) == 2):

@@ -1,6 +1,6 @@
 """From the rewritten ONNX graph to one Relax function.
 
-Each node is converted by the converter of `operators.py` when there is one, else by TVM's own,
+Each node is converted by the converter of `convert_operators.py` when there is one, else by TVM's own,
 in the operator set version that the node is written in. Large constants become parameters, so
 that weights never enter TVM.
 """
@@ -18,9 +18,9 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.importer.convert_operators import CONVERTERS
 from jointdnn_tvm.importer.convertible import is_convertible
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.operators import CONVERTERS
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 _INLINE_INTEGERS = 4096
 _INLINE_FLOATS = 64
@@ -47,7 +47,7 @@ class Names:
         return unique
 
 
-def to_relax(graph: Graph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
+def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
     """Converts the graph.
 
     Returns:
@@ -91,7 +91,7 @@ def to_relax(graph: Graph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
     return builder.get(), weights
 
 
-def _check_supported(graph: Graph) -> None:
+def _check_supported(graph: OnnxGraph) -> None:
     missing = sorted({_qualified(node) for node in graph.nodes if not is_convertible(node, graph)})
     if missing:
         one = len(missing) == 1
@@ -105,7 +105,7 @@ def _qualified(node: Node) -> str:
     return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
-def _parameter(name: str, names: Names, graph: Graph) -> relax.Var:
+def _parameter(name: str, names: Names, graph: OnnxGraph) -> relax.Var:
     return relax.Var(names.safe(name), relax.TensorType(graph.shape(name), str(graph.dtype(name))))
 
 
@@ -114,7 +114,7 @@ def _is_inline(array: np.ndarray) -> bool:
     return array.size <= limit
 
 
-def _emit(node: Node, graph: Graph, builder: Any, values: dict[str, Any], names: Names) -> None:
+def _emit(node: Node, graph: OnnxGraph, builder: Any, values: dict[str, Any], names: Names) -> None:
     inputs = onnx_frontend.onnx_input(values[name] if name else None for name in node.inputs)
     try:
         result = _convert(node, graph, builder, inputs)
@@ -132,7 +132,7 @@ def _emit(node: Node, graph: Graph, builder: Any, values: dict[str, Any], names:
         values[name] = value
 
 
-def _convert(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
+def _convert(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     if node.op in CONVERTERS:
         result = CONVERTERS[node.op](node, graph, builder, inputs)
         if result is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
-from jointdnn_tvm.importer.nodes import Writer
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
 
 
-def track_sequences(node: Node, graph: Graph) -> list[Node] | None:
+def track_sequences(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """Resolves operators on sequences whose length and positions are known."""
     if node.op.startswith("Optional"):
         return _optional(node, graph)
@@ -52,12 +52,12 @@ def track_sequences(node: Node, graph: Graph) -> list[Node] | None:
     return None
 
 
-def _keep(node: Node, graph: Graph, parts: list[str]) -> list[Node]:
+def _keep(node: Node, graph: OnnxGraph, parts: list[str]) -> list[Node]:
     graph.sequences[node.outputs[0]] = parts
     return []
 
 
-def _position(node: Node, index: int, length: int, graph: Graph, default: int) -> int | None:
+def _position(node: Node, index: int, length: int, graph: OnnxGraph, default: int) -> int | None:
     name = node.input(index)
     if not name:
         return default
@@ -67,7 +67,7 @@ def _position(node: Node, index: int, length: int, graph: Graph, default: int) -
     return place + length if place < 0 else place
 
 
-def _optional(node: Node, graph: Graph) -> list[Node] | None:
+def _optional(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """An optional that is there is the tensor itself; one that is not is an empty name."""
     source = node.input(0)
     if node.op == "OptionalHasElement":
@@ -82,7 +82,7 @@ def _optional(node: Node, graph: Graph) -> list[Node] | None:
     return []
 
 
-def _split(node: Node, graph: Graph) -> list[Node] | None:
+def _split(node: Node, graph: OnnxGraph) -> list[Node] | None:
     shape = graph.shape(node.input(0))
     sizes_name = node.input(1)
     if shape is None or (sizes_name and sizes_name not in graph.constants):
@@ -104,7 +104,7 @@ def _split(node: Node, graph: Graph) -> list[Node] | None:
     return write.nodes
 
 
-def _concat(node: Node, graph: Graph, parts: list[str]) -> list[Node]:
+def _concat(node: Node, graph: OnnxGraph, parts: list[str]) -> list[Node]:
     write = Writer(node, graph)
     axis = node.attribute("axis")
     if node.attribute("new_axis", 0):

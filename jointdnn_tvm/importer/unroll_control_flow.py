@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.importer.check import used_names
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
-from jointdnn_tvm.importer.tensors import take_constant
+from jointdnn_tvm.importer.check_model import used_names
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
+from jointdnn_tvm.importer.read_tensors import take_constant
 
 MAX_STEPS = 512
 """A loop or a recurrent layer of more steps than this is not unrolled: the module would be huge."""
@@ -29,7 +29,7 @@ def check_steps(count: int, node: Node) -> None:
         )
 
 
-def unroll_control_flow(node: Node, graph: Graph) -> list[Node] | None:
+def unroll_control_flow(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """`If` with a known condition, or with branches of equal shapes; `Loop`, `Scan` of known length."""
     match node.op:
         case "If":
@@ -41,7 +41,7 @@ def unroll_control_flow(node: Node, graph: Graph) -> list[Node] | None:
     return None
 
 
-def _choose(node: Node, graph: Graph) -> list[Node] | None:
+def _choose(node: Node, graph: OnnxGraph) -> list[Node] | None:
     then, other = node.attribute("then_branch"), node.attribute("else_branch")
     if node.input(0) in graph.constants:
         branch = then if graph.constants[node.input(0)].all() else other
@@ -59,7 +59,7 @@ def _choose(node: Node, graph: Graph) -> list[Node] | None:
     return nodes
 
 
-def _unroll_loop(node: Node, graph: Graph) -> list[Node] | None:
+def _unroll_loop(node: Node, graph: OnnxGraph) -> list[Node] | None:
     body: onnx.GraphProto = node.attribute("body")
     trips, keep_going = node.input(0), node.input(1)
     condition = graph.constants.get(keep_going, np.array(not keep_going))
@@ -89,7 +89,7 @@ def _unroll_loop(node: Node, graph: Graph) -> list[Node] | None:
     return nodes
 
 
-def _runs_on(body: onnx.GraphProto, graph: Graph) -> bool:
+def _runs_on(body: onnx.GraphProto, graph: OnnxGraph) -> bool:
     """Whether the loop's own condition is plainly always true."""
     condition = body.output[0].name
     if len(body.input) > 1 and condition == body.input[1].name:
@@ -105,7 +105,7 @@ def _runs_on(body: onnx.GraphProto, graph: Graph) -> bool:
     return False
 
 
-def _unroll_scan(node: Node, graph: Graph) -> list[Node] | None:
+def _unroll_scan(node: Node, graph: OnnxGraph) -> list[Node] | None:
     body: onnx.GraphProto = node.attribute("body")
     scans = node.attribute("num_scan_inputs")
     if node.opset < 9 or any(node.attribute(a) for a in ("scan_input_axes", "scan_output_axes")):
@@ -139,7 +139,7 @@ def _unroll_scan(node: Node, graph: Graph) -> list[Node] | None:
 
 
 def inline(
-    body: onnx.GraphProto, arguments: list[str], graph: Graph, opset: int
+    body: onnx.GraphProto, arguments: list[str], graph: OnnxGraph, opset: int
 ) -> tuple[list[Node], list[str]]:
     """A copy of a subgraph's nodes between these values, and the names of its results."""
     prefix = graph.fresh("body")
@@ -180,7 +180,7 @@ def _bind(values: list[str], outputs: list[str]) -> list[Node]:
     ]
 
 
-def _stack(rows: list[str], output: str, axis: int, graph: Graph) -> list[Node]:
+def _stack(rows: list[str], output: str, axis: int, graph: OnnxGraph) -> list[Node]:
     where: Any = graph.constant(np.array([axis], np.int64))
     lifted = [graph.fresh(row) for row in rows]
     nodes = [make_node("Unsqueeze", [r, where], [n]) for r, n in zip(rows, lifted, strict=True)]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from jointdnn_tvm.importer.graph import Graph, Node
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
-Converter = Callable[[Node, Graph, Any, Any], Any]
+Converter = Callable[[Node, OnnxGraph, Any, Any], Any]
 
 
-def _clip(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
+def _clip(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     if graph.dtype(node.input(0)) is None:
         return None
     bounds = []
@@ -44,7 +44,7 @@ def _clip(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
     return relax.op.clip(value, low, high)
 
 
-def _slice(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
+def _slice(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     shape = graph.shape(node.input(0))
     if (
         shape is None
@@ -69,7 +69,7 @@ def _slice(node: Node, graph: Graph, builder: Any, inputs: Any) -> Any:
     return relax.op.strided_slice(inputs[0], axes, begins, stops, strides)
 
 
-def _integers(name: str, graph: Graph) -> list[int]:
+def _integers(name: str, graph: OnnxGraph) -> list[int]:
     return [int(value) for value in graph.constants[name].ravel()] if name else []
 
 

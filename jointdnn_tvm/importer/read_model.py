@@ -13,14 +13,14 @@ from google.protobuf.message import DecodeError
 from onnx import helper
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.importer import check
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.tensors import read_tensor
+from jointdnn_tvm.importer import check_model as check
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
+from jointdnn_tvm.importer.read_tensors import read_tensor
 
 _MAX_FILE_BYTES = 2 << 30  # protobuf parses no more
 
 
-def read_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> Graph:
+def read_onnx_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> OnnxGraph:
     """Reads a model, checks it, and fixes the shapes of its inputs.
 
     The order of the checks matters: nothing is allocated or handed to a library that could
@@ -37,7 +37,7 @@ def read_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> Graph:
     constants = _take_constants(model.graph, path.parent)
     kinds = _input_types(model.graph, shapes)
     check.check_with_onnx(model, constants)
-    graph = Graph(
+    graph = OnnxGraph(
         inputs=[item.name for item in model.graph.input],
         outputs=[item.name for item in model.graph.output],
         versions={check.domain(item.domain): item.version for item in model.opset_import},

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from jointdnn_tvm.importer.graph import Graph, Node, make_node
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
 
 
 class Writer:
@@ -18,7 +18,7 @@ class Writer:
     >>> return write.finish("Relu", total)
     """
 
-    def __init__(self, node: Node, graph: Graph) -> None:
+    def __init__(self, node: Node, graph: OnnxGraph) -> None:
         self._hint = next((name for name in node.outputs if name), node.op)
         self._node = node
         self._graph = graph

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from onnx.defs import OpSchema
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.importer.graph import Graph, Node
-from jointdnn_tvm.importer.tensors import check_shape
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
+from jointdnn_tvm.importer.read_tensors import check_shape
 
 _SHOWN = 4096
 """Constants of at most this many elements are shown to shape inference."""
@@ -35,7 +35,7 @@ def schema_of(node: Node) -> OpSchema | None:
         return None
 
 
-def infer_types(node: Node, graph: Graph) -> None:
+def infer_types(node: Node, graph: OnnxGraph) -> None:
     """Adds the types of a node's outputs to the graph, as far as ONNX can tell them.
 
     Raises:
@@ -81,7 +81,7 @@ def _check_type(name: str, kind: onnx.TypeProto) -> None:
         check_shape(name, tuple(dim.dim_value for dim in tensor.shape.dim), dtype)
 
 
-def is_constant(node: Node, graph: Graph) -> bool:
+def is_constant(node: Node, graph: OnnxGraph) -> bool:
     """Whether a node has the same outputs for every input of the network."""
     if node.op in _RANDOM or node.has_subgraph:
         return False
@@ -91,7 +91,7 @@ def is_constant(node: Node, graph: Graph) -> bool:
     return all(not name or name in graph.constants for name in node.inputs)
 
 
-def evaluate(node: Node, graph: Graph) -> bool:
+def evaluate(node: Node, graph: OnnxGraph) -> bool:
     """Makes the outputs of a constant node constants, by ONNX's own reference implementation.
 
     Returns:

@@ -88,7 +88,7 @@ class Node:
 
 
 @dataclass
-class Graph:
+class OnnxGraph:
     """A network as ONNX nodes.
 
     Constants are numpy arrays and are not among the nodes. `types` holds an
