@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from tvm import relax
 from tvm.ir.instrument import DumpIR
 
 from jointdnn_tvm import __version__
-from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.bundle import Bundle, Half
 from jointdnn_tvm.errors import BuildError
 from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.pipeline import lowering, partitioning
-from jointdnn_tvm.placement import SIDES, Side
+from jointdnn_tvm.placement import Side
 from jointdnn_tvm.plan import Plan
-from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry
+from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
@@ -41,26 +40,23 @@ def build(
     failed, and why.
     """
     placement = plan.answer.placement
-    stages = split_into_stages(network.graph, placement)
-    with ExitStack() as dumps:
-        if dump_ir is not None:
-            dumps.enter_context(_dumping(dump_ir / "partitioning"))
+    stages = split_into_stages(network.graph, placement)  # checks the placement
+    manifest = _manifest(network, plan, stages, fallback)
+    with _pass_context(dump_ir / "partitioning" if dump_ir else None):
         module = partitioning(placement)(network.grouped)
-    folder = tempfile.TemporaryDirectory(prefix="jointdnn-build-")
-    used: dict[Side, list[Stage]] = {
-        side: [s for s in stages if s.side == side or (side == "mobile" and fallback)]
-        for side in SIDES
-    }
     profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
-    for side, profile in profiles.items():
-        if used[side]:
-            dump = dump_ir / side if dump_ir is not None else None
-            part = _only(module, [s.name for s in used[side]])
-            compile_library(part, profile, Path(folder.name) / f"{side}.so", dump_ir=dump)
-    weights = {
-        side: {w: network.weights[w] for s in used[side] for w in s.weights} for side in SIDES
-    }
-    return Bundle(_manifest(network, plan, stages, fallback), folder, weights)
+    halves: dict[Side, Half] = {}
+    with tempfile.TemporaryDirectory(prefix="jointdnn-build-") as folder:
+        for side, profile in profiles.items():
+            held = manifest.stages_on(side)
+            if not held:
+                continue
+            library = Path(folder) / library_name(side)
+            part = _only(module, [s.name for s in held])
+            compile_library(part, profile, library, dump_ir=dump_ir / side if dump_ir else None)
+            weights = {w: network.weights[w] for s in held for w in s.weights}
+            halves[side] = Half(library.read_bytes(), weights)
+    return Bundle(manifest, halves)
 
 
 def compile_library(
@@ -69,12 +65,9 @@ def compile_library(
     """Lower the module's public functions for a target and link them into a shared library."""
     target = tvm_target(profile)
     link = _linker(profile)
-    instruments = []
-    if dump_ir is not None:
-        dump_ir.mkdir(parents=True, exist_ok=True)
-        instruments.append(DumpIR(str(dump_ir)))
+    context = _pass_context(dump_ir)
     try:
-        with target, tvm.transform.PassContext(opt_level=3, instruments=instruments):
+        with target, context:
             lowered = lowering(target, profile.lanes, profile.vector_registers)(module)
             executable = tvm.compile(lowered, target, relax_pipeline=None)
         executable.export_library(str(path), fcompile=link)
@@ -96,7 +89,13 @@ def tvm_target(profile: TargetProfile) -> tvm.target.Target:
     description = dict(profile.tvm_target)
     if description.get("mcpu") == "native":
         description["mcpu"] = tvm.get_global_func("target.llvm_get_system_cpu")()
-    return tvm.target.Target(description)
+    try:
+        return tvm.target.Target(description)
+    except Exception as error:  # of many kinds
+        raise BuildError(
+            f"TVM does not know target {profile.name}: {first_line(error)}; "
+            "correct [tvm_target] in its TOML file"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -119,9 +118,17 @@ def _is_public(function: Any) -> bool:
     return isinstance(function, relax.Function) and "global_symbol" in (function.attrs or {})
 
 
-def _dumping(folder: Path) -> tvm.transform.PassContext:
-    folder.mkdir(parents=True, exist_ok=True)
-    return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(folder))])
+def _pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
+    """Give a context for passes, which writes the module after each of them to a folder."""
+    if dump_to is None:
+        return tvm.transform.PassContext(opt_level=3)
+    try:
+        dump_to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(
+            f"the folder {dump_to} cannot be written ({error.strerror}); choose another --dump-ir"
+        ) from error
+    return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(dump_to))])
 
 
 def _linker(profile: TargetProfile) -> Callable[..., None]:

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,31 @@ import numpy as np
 
 from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.placement import Side
-from jointdnn_tvm.runtime.manifest import MANIFEST, Manifest, file_entry
+from jointdnn_tvm.runtime.manifest import (
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    file_entry,
+    library_name,
+    weights_name,
+)
 from jointdnn_tvm.runtime.weights import write_weights
 
 
 @dataclass(frozen=True)
+class Half:
+    """What one side runs: its linked library, and the weights that its stages read."""
+
+    library: bytes
+    weights: Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """What a build made: the manifest (its list of files still empty), libraries and weights."""
+    """What a build made: the manifest (its list of files still empty), and each side that runs."""
 
     manifest: Manifest
-    libraries: tempfile.TemporaryDirectory[str]
-    weights: Mapping[Side, Mapping[str, np.ndarray[Any, Any]]]
+    halves: Mapping[Side, Half]
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle to the folder `path`, replacing a bundle that is there.
@@ -36,11 +49,12 @@ class Bundle:
         target = Path(path)
         check_output(target)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         except OSError as error:
             raise _cannot_write(target, error) from error
         try:
-            self._write(part)
+            self._write(part / "new")
             _replace(part, target)
         except OSError as error:
             raise _cannot_write(target, error) from error
@@ -49,12 +63,10 @@ class Bundle:
         return target
 
     def _write(self, folder: Path) -> None:
-        folder.chmod(0o755)
-        for side, weights in self.weights.items():
-            library = Path(self.libraries.name) / f"{side}.so"
-            if library.exists():
-                shutil.copyfile(library, folder / library.name)
-                write_weights(folder / f"{side}.safetensors", weights)
+        folder.mkdir()
+        for side, half in self.halves.items():
+            (folder / library_name(side)).write_bytes(half.library)
+            write_weights(folder / weights_name(side), half.weights)
         files = {p.name: file_entry(p) for p in sorted(folder.iterdir())}
         manifest = replace(self.manifest, files=files)
         (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
@@ -62,16 +74,34 @@ class Bundle:
 
 def check_output(path: Path) -> None:
     """Raise BundleError unless a bundle can be written to `path`; call it before the long work."""
-    if path.exists() and not (path.is_dir() and (path / MANIFEST).is_file()):
-        if path.is_dir() and not any(path.iterdir()):
-            return
-        raise BundleError(f"{path} exists and is no bundle; choose another output")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        if path.exists() and not _may_be_replaced(path):
+            raise BundleError(
+                f"{path} exists and is no bundle, or holds other files too; choose another output"
+            )
+        parent = path.parent
+        while not parent.exists():
+            parent = parent.parent
+        with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether `path` is a folder that holds nothing but a bundle, of any version, or nothing."""
+    if not path.is_dir():
+        return False
+    found = {p.name for p in path.iterdir()}
+    if not found:
+        return True
+    try:
+        document = json.loads((path / MANIFEST).read_bytes())
+        kind = str(document["format"]).partition("/")[0]
+        own = {MANIFEST, *document["files"]}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return False
+    return kind == FORMAT.partition("/")[0] and found <= own
 
 
 def _cannot_write(path: Path, error: OSError) -> BundleError:
@@ -79,17 +109,13 @@ def _cannot_write(path: Path, error: OSError) -> BundleError:
     return BundleError(f"the bundle {path} cannot be written ({reason}); choose another output")
 
 
-def _replace(new: Path, target: Path) -> None:
-    if not target.exists():
-        new.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    target.rename(old / "old")
+def _replace(part: Path, target: Path) -> None:
+    """Move `part`/new to `target`; what was there goes to `part`, and comes back if that fails."""
+    if target.exists():
+        target.rename(part / "old")
     try:
-        new.rename(target)
+        (part / "new").rename(target)
     except OSError:
-        with suppress(OSError):
-            (old / "old").rename(target)
+        if (part / "old").exists():
+            (part / "old").rename(target)
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

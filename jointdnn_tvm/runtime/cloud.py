@@ -10,9 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
+from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.file_transfer import send_file
-from jointdnn_tvm.runtime.manifest import Manifest
+from jointdnn_tvm.runtime.manifest import Manifest, library_name, weights_name
 from jointdnn_tvm.runtime.message import decode, encode
 from jointdnn_tvm.runtime.remote import RemoteSession, connect, request
 from jointdnn_tvm.runtime.stage_module import StageModule
@@ -69,10 +70,16 @@ class RemoteCloud:
         """Send what the device does not have yet of the cloud's side, and load it there."""
         library, weights = (
             send_file(session.address, folder / name, deadline_s=timeout_s)
-            for name in ("cloud.so", "cloud.safetensors")
+            for name in (library_name("cloud"), weights_name("cloud"))
         )
-        stages = [asdict(s) for s in manifest.stages if s.side == "cloud"]
-        document = json.dumps({"library": library, "weights": weights, "stages": stages})
+        document = json.dumps(
+            {
+                "library": library,
+                "weights": weights,
+                "stages": [asdict(s) for s in manifest.stages_on("cloud")],
+                "tvm": manifest.versions.get("tvm"),
+            }
+        )
         open_stages = session.function(OPEN_STAGES)
         with session.deadline(timeout_s, "opening the cloud's stages"):
             open_stages(document)
@@ -83,7 +90,10 @@ class RemoteCloud:
         message = encode(header, tensors)
         with self._session.deadline(self._timeout_s, f"running {header['stage']}"):
             answer = bytes(self._run_stage(message))
-        return decode(answer)[1]
+        try:
+            return decode(answer)[1]
+        except RunError as error:
+            raise DeviceError(f"{self._session} answered nonsense: {error}") from error
 
     def close(self) -> None:
         """End the session, so that the device is free for others."""

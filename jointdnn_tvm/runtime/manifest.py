@@ -13,10 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.errors import BundleError
+from jointdnn_tvm.runtime.dtypes import DTYPES
 
 FORMAT = "jointdnn-bundle/1"
 MANIFEST = "bundle.json"
+SIDES = ("mobile", "cloud")
 _MAX_MANIFEST_BYTES = 64 << 20
+
+
+def library_name(side: str) -> str:
+    """File of a side's compiled stages."""
+    return f"{side}.so"
+
+
+def weights_name(side: str) -> str:
+    """File of a side's weights."""
+    return f"{side}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,11 @@ class Manifest:
     plan: Mapping[str, Any]
     files: Mapping[str, FileEntry]
 
+    def stages_on(self, side: str) -> tuple[StageEntry, ...]:
+        """Stages that a side's library holds: its own, and all on a mobile with a fallback."""
+        everything = side == "mobile" and self.fallback
+        return tuple(s for s in self.stages if everything or s.side == side)
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document, format line first."""
         return {"format": FORMAT, **asdict(self)}
@@ -80,24 +97,28 @@ def read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise BundleError(f"there is no bundle at {folder}; make one with `jointdnn compile`")
     if not path.is_file():
-        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
-    if path.stat().st_size > _MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path} is larger than any manifest; build the bundle again")
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}; give a bundle's folder")
     try:
-        document = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(_MAX_MANIFEST_BYTES + 1)
+        if len(text) > _MAX_MANIFEST_BYTES:
+            raise ValueError("it is larger than any manifest")
+        document = json.loads(text)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}); check its owner") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is damaged ({error}); build the bundle again") from error
     _check_format(path, document)
     try:
         return _parse(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{path} is damaged ({type(error).__name__}: {error}); build the bundle again"
         ) from error
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Compare size and SHA-256 of every file with the manifest; BundleError on the first that differs."""
+    """Compare size and SHA-256 of every file with the manifest; BundleError where one differs."""
     for name, entry in manifest.files.items():
         path = folder / name
         try:
@@ -111,14 +132,19 @@ def check_files(folder: Path, manifest: Manifest) -> None:
                 f"{path} has {status.st_size} bytes, not {entry.size_bytes}: it is damaged; "
                 "copy or build the bundle again"
             )
-    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing leaves the interpreter lock
-        digests = pool.map(lambda name: sha256_of(folder / name), manifest.files)
-        for (name, entry), digest in zip(manifest.files.items(), digests, strict=True):
-            if digest != entry.sha256:
-                raise BundleError(
-                    f"{folder / name} differs from the manifest's checksum: it is damaged; "
-                    "copy or build the bundle again"
-                )
+    paths = [folder / name for name in manifest.files]
+    try:
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing leaves the interpreter lock
+            digests = list(pool.map(sha256_of, paths))
+    except OSError as error:
+        reason = f"{error.filename} cannot be read ({error.strerror})"
+        raise BundleError(f"{reason}; check its owner, or build the bundle again") from error
+    for path, entry, digest in zip(paths, manifest.files.values(), digests, strict=True):
+        if digest != entry.sha256:
+            raise BundleError(
+                f"{path} differs from the manifest's checksum: it is damaged; "
+                "copy or build the bundle again"
+            )
 
 
 def sha256_of(path: Path) -> str:
@@ -139,47 +165,84 @@ def _check_format(path: Path, document: Any) -> None:
     found = document.get("format") if isinstance(document, dict) else None
     name, _, version = str(found).partition("/")
     if name != "jointdnn-bundle":
-        raise BundleError(f"{path} is not a bundle's manifest (format {found!r})")
+        raise BundleError(f"{path} is not a bundle's manifest (format {found!r}); build it again")
     if found != FORMAT:
         raise BundleError(
-            f"{path} has format {version}, this version reads {FORMAT.partition('/')[2]}; "
+            f"{path} has format {version!r}, this version reads {FORMAT.partition('/')[2]}; "
             "use the version of jointdnn_tvm that made it, or build the bundle again"
         )
 
 
 def _parse(document: dict[str, Any]) -> Manifest:
-    files = {
-        str(n): FileEntry(int(e["size_bytes"]), str(e["sha256"]))
-        for n, e in document["files"].items()
-    }
-    for name in files:
-        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise ValueError(f"file name {name!r} leaves the bundle")
-    tensors = {
-        str(n): TensorEntry(tuple(int(d) for d in t["shape"]), str(t["dtype"]))
-        for n, t in document["tensors"].items()
-    }
     manifest = Manifest(
-        network=str(document["network"]),
-        versions=dict(document["versions"]),
-        targets=dict(document["targets"]),
-        inputs=tuple(Port(str(p["name"]), str(p["tensor"])) for p in document["inputs"]),
-        outputs=tuple(Port(str(p["name"]), str(p["tensor"])) for p in document["outputs"]),
-        tensors=tensors,
+        network=_text(document["network"]),
+        versions={n: _text(v) for n, v in _table(document["versions"]).items()},
+        targets={n: _text(v) for n, v in _table(document["targets"]).items()},
+        inputs=tuple(_parse_port(p) for p in document["inputs"]),
+        outputs=tuple(_parse_port(p) for p in document["outputs"]),
+        tensors={n: _parse_tensor(t) for n, t in _table(document["tensors"]).items()},
         stages=tuple(_parse_stage(s) for s in document["stages"]),
-        fallback=bool(document["fallback"]),
-        plan=dict(document["plan"]),
-        files=files,
+        fallback=document["fallback"] is True,
+        plan=_table(document["plan"]),
+        files={n: _parse_file(n, f) for n, f in _table(document["files"]).items()},
     )
+    _check_names(manifest)
     _check_references(manifest)
+    _check_libraries(manifest)
     return manifest
 
 
-def _parse_stage(stage: dict[str, Any]) -> StageEntry:
-    if stage["side"] not in ("mobile", "cloud"):
-        raise ValueError(f"stage {stage['name']!r} is on side {stage['side']!r}")
-    lists = (tuple(str(n) for n in stage[key]) for key in ("inputs", "weights", "outputs"))
-    return StageEntry(str(stage["name"]), str(stage["side"]), *lists)
+def _parse_port(port: Any) -> Port:
+    return Port(_text(port["name"]), _text(port["tensor"]))
+
+
+def _parse_tensor(tensor: Any) -> TensorEntry:
+    dtype = _text(tensor["dtype"])
+    if dtype not in DTYPES:
+        raise ValueError(f"there is no element type {dtype!r}")
+    return TensorEntry(tuple(_whole(d) for d in tensor["shape"]), dtype)
+
+
+def _parse_stage(stage: Any) -> StageEntry:
+    side = _text(stage["side"])
+    if side not in SIDES:
+        raise ValueError(f"a stage is on side {side!r}")
+    lists = (tuple(_text(n) for n in stage[key]) for key in ("inputs", "weights", "outputs"))
+    return StageEntry(_text(stage["name"]), side, *lists)
+
+
+def _parse_file(name: str, file: Any) -> FileEntry:
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError(f"file name {name!r} leaves the bundle")
+    return FileEntry(_whole(file["size_bytes"]), _text(file["sha256"]))
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:40]!r} is no object")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!r} is no text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is not a whole number of 0 or more")
+    return value
+
+
+def _check_names(manifest: Manifest) -> None:
+    for what, names in (
+        ("inputs", [p.name for p in manifest.inputs]),
+        ("outputs", [p.name for p in manifest.outputs]),
+        ("stages", [s.name for s in manifest.stages]),
+    ):
+        if len(set(names)) != len(names):
+            raise ValueError(f"two {what} have one name")
 
 
 def _check_references(manifest: Manifest) -> None:
@@ -193,3 +256,11 @@ def _check_references(manifest: Manifest) -> None:
         raise ValueError(f"output {missing[0]!r} is made by no stage")
     if unknown := sorted(there - manifest.tensors.keys()):
         raise ValueError(f"tensor {unknown[0]!r} has no shape")
+
+
+def _check_libraries(manifest: Manifest) -> None:
+    """Nothing is loaded that has no checksum."""
+    for side in SIDES:
+        for name in (library_name(side), weights_name(side)):
+            if manifest.stages_on(side) and name not in manifest.files:
+                raise ValueError(f"{name} has no checksum")

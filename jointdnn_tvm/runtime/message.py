@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.runtime.dtypes import DTYPES
 
 _MAGIC = b"JDM1"
 _MAX_HEADER_BYTES = 1 << 20
-MAX_MESSAGE_BYTES = 1 << 30
 
 
 def encode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
@@ -32,7 +32,7 @@ def decode(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     try:
         return _decode(message)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise RunError(f"a message of {len(message)} bytes is damaged: {error}") from error
 
 
@@ -44,10 +44,10 @@ def _decode(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     tensors = {}
     offset = 8 + length
     for name, dtype_name, shape in text["tensors"]:
+        if dtype_name not in DTYPES or min(shape, default=1) < 0:
+            raise ValueError(f"tensor {name!r} is {dtype_name}{shape}")
         dtype = np.dtype(dtype_name)
         count = math.prod(shape)
-        if dtype.hasobject or min(shape, default=1) < 0:
-            raise ValueError(f"tensor {name!r} is {dtype_name}{shape}")
         if offset + count * dtype.itemsize > len(message):
             raise ValueError(f"tensor {name!r} is cut short")
         tensors[name] = np.frombuffer(message, dtype, count, offset).reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,15 @@ import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
-from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, check_files, read_manifest
-from jointdnn_tvm.runtime.stage_module import StageModule
+from jointdnn_tvm.runtime.manifest import (
+    Manifest,
+    StageEntry,
+    check_files,
+    library_name,
+    read_manifest,
+    weights_name,
+)
+from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +32,13 @@ class Session:
     tensors that it still holds, and goes on alone; `cloud_error` then says why.
     """
 
-    def __init__(self, manifest: Manifest, mobile: StageModule, cloud: Cloud | None) -> None:
+    def __init__(self, manifest: Manifest, mobile: StageModule | None, cloud: Cloud | None) -> None:
         self.manifest = manifest
         self.cloud_error: str | None = None
         self._mobile = mobile
         self._cloud = cloud
+        self._closed = False
+        self._lock = threading.Lock()
         self._requests = 0
         self._returned = _tensors_to_return(manifest)
 
@@ -40,20 +50,25 @@ class Session:
     def run(self, inputs: Mapping[str, np.ndarray]) -> Tensors:
         """Compute the network's outputs, by the user's names, from its inputs, by theirs.
 
-        RunError when an input is missing, unknown, or has another shape or type than the network.
+        Threads take turns. RunError when an input is missing, unknown, or has another shape or
+        type than the network's; DeviceError when the cloud is lost and the bundle has no fallback.
         """
         held = self._check_inputs(inputs)
-        self._requests += 1
-        on_cloud: set[str] = set()
-        for stage in self.manifest.stages:
-            if stage.side == "cloud" and self._cloud is not None:
-                self._run_on_cloud(stage, held, on_cloud)
-            else:
-                self._run_here(stage, held)
-        return {p.name: held[p.tensor] for p in self.manifest.outputs}
+        with self._lock:
+            if self._closed:
+                raise RunError("the session is closed; open a new one")
+            self._requests += 1
+            on_cloud: set[str] = set()
+            for stage in self.manifest.stages:
+                if stage.side == "cloud" and self._cloud is not None:
+                    self._run_on_cloud(self._cloud, stage, held, on_cloud)
+                else:
+                    self._run_here(stage, held)
+        return {p.name: np.require(held[p.tensor], None, "W") for p in self.manifest.outputs}
 
-    def _run_on_cloud(self, stage: StageEntry, held: Tensors, on_cloud: set[str]) -> None:
-        assert self._cloud is not None
+    def _run_on_cloud(
+        self, cloud: Cloud, stage: StageEntry, held: Tensors, on_cloud: set[str]
+    ) -> None:
         sent = {t: held[t] for t in stage.inputs if t not in on_cloud}
         call = {
             "request": self._requests,
@@ -62,17 +77,25 @@ class Session:
             "last": stage is self._last_cloud_stage(),
         }
         try:
-            held.update(self._cloud.run(call, sent))
+            held.update(self._checked(stage, cloud.run(call, sent)))
         except DeviceError as error:
             if not self.manifest.fallback:
                 raise
             self.cloud_error = str(error)
             logger.warning("the cloud is lost (%s); going on alone", error)
-            self._cloud.close()
+            cloud.close()
             self._cloud = None
             self._run_here(stage, held)
-            return
-        on_cloud.update(sent, stage.outputs)
+        else:
+            on_cloud.update(sent, stage.outputs)
+
+    def _checked(self, stage: StageEntry, answer: Tensors) -> Tensors:
+        """Give the tensors that were wanted back; DeviceError when the answer lacks one."""
+        for name in self._returned[stage.name]:
+            entry, found = self.manifest.tensors[name], answer.get(name)
+            if found is None or (found.shape, found.dtype.name) != (entry.shape, entry.dtype):
+                raise DeviceError(f"the cloud's answer to {stage.name} has no such tensor {name!r}")
+        return {name: answer[name] for name in self._returned[stage.name]}
 
     def _run_here(self, stage: StageEntry, held: Tensors) -> None:
         """Run a stage on the phone; tensors that stayed on a lost cloud are computed again."""
@@ -81,6 +104,7 @@ class Session:
                 break
             if any(t not in held for t in earlier.outputs if t in stage.inputs):
                 self._run_here(earlier, held)
+        assert self._mobile is not None  # the bundle's own check: it has mobile stages or fallback
         held.update(self._mobile.run(stage.name, held))
 
     def _last_cloud_stage(self) -> StageEntry:
@@ -105,7 +129,8 @@ class Session:
         return held
 
     def close(self) -> None:
-        """End the connection to the cloud."""
+        """End the connection to the cloud; the session cannot run any more."""
+        self._closed = True
         if self._cloud is not None:
             self._cloud.close()
             self._cloud = None
@@ -129,12 +154,12 @@ def _tensors_to_return(manifest: Manifest) -> dict[str, tuple[str, ...]]:
     return {s.name: tuple(t for t in s.outputs if t in needed) for s in manifest.stages}
 
 
-def load_side(folder: Path, manifest: Manifest, side: str) -> StageModule:
-    """Load the module of `side`; the mobile's holds every stage when the bundle has a fallback."""
-    stages = [
-        s for s in manifest.stages if s.side == side or (side == "mobile" and manifest.fallback)
-    ]
-    return StageModule(folder / f"{side}.so", folder / f"{side}.safetensors", stages)
+def _load_side(folder: Path, manifest: Manifest, side: str) -> StageModule | None:
+    """Load the library and weights of `side`, if it has any."""
+    stages = manifest.stages_on(side)
+    if not stages:
+        return None
+    return StageModule(folder / library_name(side), folder / weights_name(side), stages)
 
 
 def open_session(
@@ -153,16 +178,22 @@ def open_session(
     """
     folder = Path(bundle)
     manifest = read_manifest(folder)
+    check_runtime(manifest.versions.get("tvm"))
     check_files(folder, manifest)
-    mobile = load_side(folder, manifest, "mobile")
-    if all(s.side == "mobile" for s in manifest.stages):
+    mobile = _load_side(folder, manifest, "mobile")
+    if not manifest.stages_on("cloud"):
         return Session(manifest, mobile, None)
     if cloud == "local":
-        return Session(manifest, mobile, LocalCloud(load_side(folder, manifest, "cloud")))
+        module = _load_side(folder, manifest, "cloud")
+        return Session(manifest, mobile, LocalCloud(module) if module else None)
     if cloud is None and tracker is None:
         raise DeviceError(
             f"{folder} has cloud stages; say where they run: --cloud HOST:PORT, --cloud local, "
             "or --tracker HOST:PORT"
         )
     remote = reach(cloud, tracker, key, timeout_s)
-    return Session(manifest, mobile, RemoteCloud.connect(folder, manifest, remote, timeout_s))
+    try:
+        return Session(manifest, mobile, RemoteCloud.connect(folder, manifest, remote, timeout_s))
+    except BaseException:
+        remote.close()
+        raise

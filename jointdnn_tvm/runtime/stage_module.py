@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import tvm
 import tvm_ffi
 from tvm import runtime
 from tvm.runtime.vm import VirtualMachine
@@ -32,7 +34,8 @@ class StageModule:
             raise BundleError(f"{weights} lacks weight {missing[0]!r}; build the bundle again")
         self._weights = {n: _share(arrays[n]) for n in needed}
         try:
-            self._machine = VirtualMachine(tvm_ffi.load_module(library), runtime.cpu())
+            machine = VirtualMachine(_load(library), runtime.cpu())
+            self._functions = {s.name: machine[s.name] for s in stages}
         except Exception as error:  # whatever the loader says of a library for another machine
             raise BundleError(
                 f"{library} does not load on this machine ({_first_line(error)}); "
@@ -41,14 +44,40 @@ class StageModule:
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run stage `name` on its input tensors and return the tensors that it hands out."""
+        if name not in self._stages:
+            raise RunError(f"there is no stage {name!r} here")
         stage = self._stages[name]
         if missing := [t for t in stage.inputs if t not in tensors]:
             raise RunError(f"stage {name!r} was called without tensor {missing[0]!r}")
         arguments = [_share(tensors[t]) for t in stage.inputs]
         arguments += [self._weights[w] for w in stage.weights]
         with self._lock:
-            results = self._machine[name](*arguments)
+            try:
+                results = self._functions[name](*arguments)
+            except Exception as error:  # of many kinds; the compiled stage checks its arguments
+                raise RunError(f"stage {name!r} failed: {_first_line(error)}") from error
             return {t: r.numpy() for t, r in zip(stage.outputs, results, strict=True)}
+
+
+def check_runtime(tvm_version: str | None) -> None:
+    """Raise BundleError unless a bundle was built with the TVM whose runtime is loaded here."""
+    if tvm_version != tvm.__version__:
+        raise BundleError(
+            f"the bundle was built with TVM {tvm_version}, and this machine has {tvm.__version__}; "
+            f"install apache-tvm=={tvm_version} here, or build the bundle again"
+        )
+
+
+def _load(library: Path) -> tvm_ffi.Module:
+    """Load the library as it is now.
+
+    The dynamic loader knows libraries by their path: without a path of its own, a bundle that
+    replaced another one in place would run the other's code while that is still loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="jointdnn-") as folder:
+        path = Path(folder) / library.name
+        path.symlink_to(library.resolve())
+        return tvm_ffi.load_module(path)
 
 
 def _share(array: np.ndarray) -> runtime.Tensor:

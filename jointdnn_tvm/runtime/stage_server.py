@@ -12,7 +12,7 @@ import tvm_ffi
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.runtime.message import decode, encode
-from jointdnn_tvm.runtime.stage_module import StageModule
+from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 
 OPEN_STAGES = "jointdnn.open_stages"
 RUN_STAGE = "jointdnn.run_stage"
@@ -29,12 +29,18 @@ class StageServer:
     def run(self, message: bytes) -> bytes:
         """Answer one crossing: run the stage it names, return the tensors that it wants."""
         header, tensors = decode(message)
-        if header["request"] != self._request:
-            self._request, self._held = header["request"], {}
+        try:
+            request, stage, wanted = header["request"], header["stage"], list(header["wanted"])
+        except (KeyError, TypeError) as error:
+            raise RunError(f"a message's header lacks something: {error!r}") from error
+        if request != self._request:
+            self._request, self._held = request, {}
         self._held.update(tensors)
-        self._held.update(self._module.run(header["stage"], self._held))
-        answer = encode({}, {t: self._held[t] for t in header["wanted"]})
-        if header["last"]:
+        self._held.update(self._module.run(stage, self._held))
+        if missing := [t for t in wanted if t not in self._held]:
+            raise RunError(f"stage {stage!r} does not give tensor {missing[0]!r}")
+        answer = encode({}, {t: self._held[t] for t in wanted})
+        if header.get("last"):
             self._held = {}
         return answer
 
@@ -48,6 +54,7 @@ def register(find_file: Callable[[str], Path]) -> None:
 
     def open_stages(text: str) -> None:
         document = json.loads(text)
+        check_runtime(document["tvm"])
         stages = [
             StageEntry(
                 s["name"], s["side"], *(tuple(s[k]) for k in ("inputs", "weights", "outputs"))

@@ -17,25 +17,12 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import BundleError
+from jointdnn_tvm.runtime.dtypes import SAFETENSORS_CODES
 
 PADDING = "__padding__"
 _ALIGNMENT = 64  # bytes; what compiled kernels assume of every argument (TVM's kAllocAlignment)
 _MAX_HEADER_BYTES = 100 << 20  # the format's own limit
-_DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "U16": "uint16",
-    "I16": "int16",
-    "F16": "float16",
-    "U32": "uint32",
-    "I32": "int32",
-    "F32": "float32",
-    "U64": "uint64",
-    "I64": "int64",
-    "F64": "float64",
-}
-_CODES = {name: code for code, name in _DTYPES.items()}
+_DTYPES = {code: name for name, code in SAFETENSORS_CODES.items()}
 
 
 def write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
@@ -44,8 +31,11 @@ def write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
     order: list[np.ndarray] = []
     offset = 0
     for name, array in weights.items():
-        if array.dtype.name not in _CODES:
-            raise BundleError(f"weight {name!r} has type {array.dtype}, which cannot be stored")
+        if array.dtype.name not in SAFETENSORS_CODES or not array.dtype.isnative:
+            raise BundleError(
+                f"weight {name!r} has type {array.dtype}, which a bundle cannot hold; "
+                "convert the model to float32"
+            )
         gap = -offset % _ALIGNMENT
         if gap:
             filler = np.zeros(gap, "uint8")
@@ -64,7 +54,7 @@ def _enter(
 ) -> int:
     end = offset + array.nbytes
     header[name] = {
-        "dtype": _CODES[array.dtype.name],
+        "dtype": SAFETENSORS_CODES[array.dtype.name],
         "shape": list(array.shape),
         "data_offsets": [offset, end],
     }
@@ -77,26 +67,39 @@ def map_weights(path: Path) -> dict[str, np.ndarray]:
 
     BundleError when the header does not describe the file exactly.
     """
+    try:
+        return _map(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}); build it again") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise BundleError(
+            f"{path} is no weights file, or damaged ({type(error).__name__}: {error}); "
+            "build it again"
+        ) from error
+
+
+def _map(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(_MAX_HEADER_BYTES, size - 8):
-            raise BundleError(f"{path} is no weights file: its header is cut short; build it again")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise BundleError(f"{path} has a damaged header ({error}); build it again") from error
+            raise ValueError("its header is cut short")
+        header = json.loads(file.read(length))
         # A private mapping may be written, which NumPy wants of an array that it shares.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     start = 8 + length
-    try:
-        return {
-            name: _view(data, start, size - start, entry)
-            for name, entry in header.items()
-            if not name.startswith((PADDING, "__metadata__"))
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path} has a damaged header ({error}); build it again") from error
+    return {
+        name: _view(data, start, size - start, entry)
+        for name, entry in header.items()
+        if not name.startswith(PADDING) and name != "__metadata__"
+    }
 
 
 def _view(data: mmap.mmap, start: int, available: int, entry: dict[str, Any]) -> np.ndarray:
