@@ -33,7 +33,7 @@ from onnx import numpy_helper
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 IMPORTERS = ("ours", "stock")
-_DTYPES = {np.dtype(name) for name in "float16 float32 float64 bool".split()} | {
+_DTYPES = {np.dtype(name) for name in ["float16", "float32", "float64", "bool"]} | {
     np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 _SHAPED_BY_INPUT = (

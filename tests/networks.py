@@ -117,7 +117,7 @@ _Make = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 def _kernel(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     fan_in = int(np.prod(shape[1:]))
-    return rng.standard_normal(shape, np.float32) * np.sqrt(2 / fan_in, dtype=np.float32)
+    return np.asarray(rng.standard_normal(shape, np.float32) * np.float32((2 / fan_in) ** 0.5))
 
 
 def _scale(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -51,7 +51,7 @@ def _is_no_op(node: Node, graph: OnnxGraph) -> bool:
         case "Slice" | "Reshape" | "Expand" | "Pad" | "Tile" | "Squeeze" | "Unsqueeze" | "Flatten":
             shape = graph.shape(node.input(0))
             steps = graph.constants.get(node.input(4)) if node.op == "Slice" else None
-            forward = steps is None or (steps > 0).all()
+            forward = steps is None or bool((steps > 0).all())
             return forward and shape is not None and shape == graph.shape(node.outputs[0])
         case "Sum" | "Max" | "Min" | "Mean" | "Concat":
             return len(node.inputs) == 1

@@ -6,6 +6,8 @@ which defines many operators as functions of others.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
 from jointdnn_tvm.importer.convertible import is_convertible
@@ -22,7 +24,7 @@ def expand_function(node: Node, graph: OnnxGraph) -> list[Node] | None:
 
 
 def _specified(node: Node, graph: OnnxGraph) -> onnx.FunctionProto | None:
-    schema = schema_of(node)
+    schema: Any = schema_of(node)  # its stub lacks the functions
     if schema is None:
         return None
     if schema.has_function:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -113,7 +111,7 @@ def evaluate(node: Node, graph: OnnxGraph) -> bool:
     )
     try:
         evaluator = ReferenceEvaluator(proto, opsets={node.domain: node.opset})
-        values: list[Any] = evaluator.run(None, {name: graph.constants[name] for name in names})
+        values = list(evaluator.run(None, {name: graph.constants[name] for name in names}))
     except NotImplementedError:
         return False
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper
 
 from jointdnn_tvm.errors import ModelError
@@ -77,7 +77,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {error.strerror or error}") from error
     try:
-        model = onnx.ModelProto.FromString(content)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError(
             f"'{path}' is not an ONNX file, or is cut short; export or download it again"

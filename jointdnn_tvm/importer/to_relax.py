@@ -1,8 +1,8 @@
 """From the rewritten ONNX graph to one Relax function.
 
-Each node is converted by the converter of `convert_operators.py` when there is one, else by TVM's own,
-in the operator set version that the node is written in. Large constants become parameters, so
-that weights never enter TVM.
+Each node is converted by its converter in `convert_operators.py` when there is one, else by
+TVM's own, in the operator set version that the node is written in. Large constants become
+parameters, so that weights never enter TVM.
 """
 
 from __future__ import annotations

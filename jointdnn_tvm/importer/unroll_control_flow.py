@@ -30,7 +30,7 @@ def check_steps(count: int, node: Node) -> None:
 
 
 def unroll_control_flow(node: Node, graph: OnnxGraph) -> list[Node] | None:
-    """`If` with a known condition, or with branches of equal shapes; `Loop`, `Scan` of known length."""
+    """`If`, computed on both sides when it has to be; `Loop` and `Scan` of a known length."""
     match node.op:
         case "If":
             return _choose(node, graph)
@@ -99,7 +99,7 @@ def _runs_on(body: onnx.GraphProto, graph: OnnxGraph) -> bool:
         found = [t for t in body.initializer if t.name == condition]
         return bool(found) and bool(take_constant(found[0]).all())
     if source.op_type == "Identity":
-        return source.input[0] == body.input[1].name
+        return bool(source.input[0] == body.input[1].name)
     if source.op_type == "Constant":
         return bool(take_constant(source.attribute[0].t).all())
     return False
