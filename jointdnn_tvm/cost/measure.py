@@ -73,8 +73,12 @@ class Device:
 
     @property
     def shortest_repeat_ms(self) -> int:
-        """How long a repeat must last to mean something there; for `EvaluatorConfig`."""
-        return 20 if self.slowdown == 1 else max(60, round(5e3 * period_s(self.slowdown)))
+        """How long a repeat must last to mean something there; for `EvaluatorConfig`.
+
+        The number of calls is found by trying, often in an instant in which a slowed device runs
+        freely, so that a repeat then lasts up to `slowdown` times as long.
+        """
+        return 20 if self.slowdown == 1 else max(20, round(2e3 * period_s(self.slowdown)))
 
 
 def describe_device(session: RemoteSession) -> Device:
