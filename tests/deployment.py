@@ -15,18 +15,24 @@ START_S = 60.0
 
 
 @contextmanager
-def running(*words: str) -> Iterator[tuple[ServerProcess, Address]]:
+def running(*words: str, **environment: str) -> Iterator[tuple[ServerProcess, Address]]:
     """`jointdnn WORDS`, ready."""
     arguments = ["-m", "jointdnn_tvm.cli", *words, "--until-stdin-closes"]
-    with ServerProcess(words[0], arguments) as server:
+    with ServerProcess(words[0], arguments, environment) as server:
         yield server, server.wait_ready(START_S)
 
 
 @contextmanager
 def device_server(folder: Path, *words: str) -> Iterator[tuple[ServerProcess, Address]]:
-    """A device server with its cache in that folder."""
-    with running("device", "--port", "0", "--cache", str(folder / "cache"), *words) as server:
+    """A device server with all its files in that folder."""
+    words = ("device", "--port", "0", "--cache", str(folder / "cache"), *words)
+    with running(*words, TMPDIR=str(folder)) as server:
         yield server
+
+
+def session_folders(folder: Path) -> list[Path]:
+    """The working folders of the sessions of that device server."""
+    return list(folder.glob("jointdnn-session-*"))
 
 
 def children(pid: int) -> list[int]:

@@ -19,7 +19,7 @@ def test_reads_what_it_writes(text: str, address: Address) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host", ":9190", "host:", "host:0", "host:65536", "host:+1", "host:\u0661", "::1:9190"],
+    ["", "host", ":9190", "host:", "host:0", "host:65536", "host:+1", "::1:9190"],
 )
 def test_refuses_the_rest_in_one_line(text: str) -> None:
     with pytest.raises(DeviceError, match=r"127\.0\.0\.1:9190") as caught:

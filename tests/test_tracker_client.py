@@ -85,8 +85,12 @@ def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n"])
 def test_something_else_listens(answer: bytes) -> None:
+    def talk(client: socket.socket) -> None:
+        client.recv(4)
+        client.sendall(answer)
+
     with (
-        _server(lambda client: (client.recv(4) and client.sendall(answer)) or None) as address,
+        _server(talk) as address,
         pytest.raises(DeviceError, match="is not a TVM RPC tracker"),
     ):
         TrackerConnection(address, 1)
