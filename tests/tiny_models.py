@@ -13,6 +13,7 @@ import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax
 
+from jointdnn_tvm.graph import split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import (
     SIDES,
@@ -161,6 +162,13 @@ def random_placement(names: Sequence[str], seed: int) -> dict[str, Side]:
     """A side for each group, by coin."""
     draw = random.Random(seed)
     return {name: draw.choice(SIDES) for name in names}
+
+
+def interleaved(network: Network) -> dict[str, Side]:
+    """The placement, of a hundred random ones, with the most stages."""
+    names = [g.name for g in network.graph.groups]
+    drawn = [random_placement(names, seed) for seed in range(100)]
+    return max(drawn, key=lambda placement: len(split_into_stages(network.graph, placement)))
 
 
 def problem_of(network: Network, cloud_s: float = 0.5) -> Problem:

@@ -1,0 +1,41 @@
+"""What several test files share: one small network, and one bundle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jointdnn_tvm.build import build
+from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.network import Network, load_network
+from tests.tiny_models import branching_model, interleaved, plan_of
+
+
+@pytest.fixture(scope="session")
+def branching_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file."""
+    return branching_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def branching(branching_path: Path) -> Network:
+    """A network with two inputs, three outputs and branches."""
+    return load_network(branching_path)
+
+
+@pytest.fixture(scope="session")
+def built(branching: Network) -> Bundle:
+    """Its build with stages that go back and forth between the sides, and a fallback."""
+    return build(branching, plan_of(branching, interleaved(branching)))
+
+
+@pytest.fixture
+def new_bundle(built: Bundle, tmp_path: Path) -> Callable[[], Path]:
+    """Save the build to a folder that the test may damage."""
+
+    def save() -> Path:
+        return built.save(tmp_path / "model.jd")
+
+    return save
