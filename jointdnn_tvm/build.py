@@ -134,7 +134,7 @@ def _pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
 def _linker(profile: TargetProfile) -> Callable[..., None]:
     """Find the first of the target's linkers that is on this machine."""
     candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
-    command = next((c for c in candidates if shutil.which(c[0])), None)
+    command = next((c for c in candidates if c and shutil.which(c[0])), None)
     if command is None:
         raise BuildError(
             f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
