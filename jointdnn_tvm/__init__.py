@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jointdnn_tvm.api import compile, plan
-    from jointdnn_tvm.build import build
+    from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
     from jointdnn_tvm.measuring import Devices, measure
     from jointdnn_tvm.network import Network, load_network
-    from jointdnn_tvm.plan import Plan
+    from jointdnn_tvm.planning import Plan
     from jointdnn_tvm.runtime.session import Session, open_session
     from jointdnn_tvm.targets import load_link as link
     from jointdnn_tvm.targets import load_target as target
@@ -40,16 +40,16 @@ __all__ = [
     "target",
 ]
 
-# Public name: the module that has it, and its name there. Names that are also submodules
-# (`build`, `plan`) stay functions: `__getattr__` answers before the submodule is asked for.
+# Public name: the module that has it, and its name there. No public name is a submodule's: once
+# imported, the submodule would take its place.
 _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "CostTable": ("cost.table", "CostTable"),
     "Devices": ("measuring", "Devices"),
     "Network": ("network", "Network"),
-    "Plan": ("plan", "Plan"),
+    "Plan": ("planning", "Plan"),
     "Session": ("runtime.session", "Session"),
-    "build": ("build", "build"),
+    "build": ("building", "build"),
     "compile": ("api", "compile"),
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from jointdnn_tvm.build import build
+from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.measuring import Devices, Progress, measure
 from jointdnn_tvm.network import Network, load_network
-from jointdnn_tvm.plan import AUTO, Plan, answer_problem
+from jointdnn_tvm.planning import AUTO, Plan, answer_problem
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 __all__ = ["Devices", "build", "compile", "load_network", "measure", "plan"]
@@ -35,7 +35,7 @@ def compile(
     """Import a network, measure it on both devices, place it, and compile both halves.
 
     `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `placement` is
-    ``auto`` or one of the others that `plan.answer_problem` knows. Without `devices` two device
+    ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
     servers are started on loopback. The bundle is in memory: `save` it.
     """
     network = load_network(model, shapes)
@@ -54,7 +54,7 @@ def plan(
     objective: str = "latency",
     placement: str = AUTO,
 ) -> Plan:
-    """Place every group of the network by its costs and the link; see `plan.answer_problem`."""
+    """Place every group of the network by its costs and the link; see `planning.answer_problem`."""
     profile = load_link(link) if isinstance(link, str) else link
     problem = make_problem(network.graph, costs, profile, objective)
     answer, baselines = answer_problem(problem, placement)

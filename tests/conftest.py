@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.build import build
+from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.network import Network, load_network
 from tests.tiny_models import branching_model, interleaved, plan_of

@@ -13,7 +13,7 @@ import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax
 
-from jointdnn_tvm.graph import split_into_stages
+from jointdnn_tvm.graph import Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import (
     SIDES,
@@ -25,7 +25,8 @@ from jointdnn_tvm.placement import (
     Tensor,
     fixed_placement,
 )
-from jointdnn_tvm.plan import Plan
+from jointdnn_tvm.planning import Plan
+from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.targets import load_link, load_target
 
 op = relax.op
@@ -165,10 +166,22 @@ def random_placement(names: Sequence[str], seed: int) -> dict[str, Side]:
 
 
 def interleaved(network: Network) -> dict[str, Side]:
-    """The placement, of a hundred random ones, with the most stages."""
+    """Of many random placements, one with the most stages where a tensor stays on the cloud."""
     names = [g.name for g in network.graph.groups]
-    drawn = [random_placement(names, seed) for seed in range(100)]
-    return max(drawn, key=lambda placement: len(split_into_stages(network.graph, placement)))
+    drawn = [random_placement(names, seed) for seed in range(200)]
+
+    def interest(placement: dict[str, Side]) -> tuple[bool, int]:
+        stages = split_into_stages(network.graph, placement)
+        return bool(staying(stages, network.graph.outputs)), len(stages)
+
+    return max(drawn, key=interest)
+
+
+def staying(stages: Sequence[Stage | StageEntry], outputs: Sequence[str]) -> set[str]:
+    """Tensors that only later cloud stages read."""
+    on_mobile = {t for s in stages if s.side == "mobile" for t in s.inputs} | set(outputs)
+    read = {t for s in stages if s.side == "cloud" for t in s.inputs}
+    return {t for s in stages if s.side == "cloud" for t in s.outputs if t in read - on_mobile}
 
 
 def problem_of(network: Network, cloud_s: float = 0.5) -> Problem:

@@ -29,9 +29,11 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     from jointdnn_tvm.deploy.sockets import warn_if_exposed
     from jointdnn_tvm.deploy.tracker_server import serve_tracker
 
-    warn_if_exposed(args.host, "register devices and learn where the others are")
-    stdin = 0 if args.until_stdin_closes else None
-    serve_tracker(args.host, args.port, lambda at: print(f"READY {at}", flush=True), stdin)
+    def ready(address: Address) -> None:
+        warn_if_exposed(args.host, "register devices and learn where the others are")
+        print(f"READY {address}", flush=True)
+
+    serve_tracker(args.host, args.port, ready, 0 if args.until_stdin_closes else None)
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.api import load_network, plan
-from jointdnn_tvm.build import build
+from jointdnn_tvm.building import build
 from jointdnn_tvm.demo import text_line
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
 from jointdnn_tvm.deploy.loopback import LoopbackLab
@@ -25,7 +25,7 @@ from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.measuring import Devices, Progress, measure
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.plan import Plan
+from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.targets import load_link
 from jointdnn_tvm.verify import Reference, compare
 

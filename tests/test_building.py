@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tvm
 
-from jointdnn_tvm.build import build, compile_library, first_line, tvm_target
+from jointdnn_tvm.building import build, compile_library, first_line, tvm_target
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import BuildError
 from jointdnn_tvm.graph import split_into_stages

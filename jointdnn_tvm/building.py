@@ -23,7 +23,7 @@ from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.pipeline import lowering, partitioning
 from jointdnn_tvm.placement import Side
-from jointdnn_tvm.plan import Plan
+from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
 from jointdnn_tvm.targets import TargetProfile
 
