@@ -6,7 +6,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.build import build
+from jointdnn_tvm.building import build
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tvm
 
-from jointdnn_tvm.build import build
+from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import BundleError, RunError
 from jointdnn_tvm.network import load_network
