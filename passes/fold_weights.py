@@ -138,7 +138,7 @@ class _Folder:
     def _as_parameter(self, value: Any, array: Array) -> Any:
         if value in self._used:
             return self._used[value]
-        if array.size <= INLINE_ELEMENTS:
+        if 0 < array.size <= INLINE_ELEMENTS:
             is_constant = isinstance(value, tvm.ir.GenericConst)
             self._used[value] = (
                 value if is_constant else relax.const(np.ascontiguousarray(array), str(array.dtype))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, te, tirx
 
 from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
@@ -69,8 +69,33 @@ def _slice(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     return relax.op.strided_slice(inputs[0], axes, begins, stops, strides)
 
 
+def _bit_cast(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    dtype = str(graph.dtype(node.outputs[0]))
+
+    def reinterpret(value: Any) -> Any:
+        return te.compute(value.shape, lambda *i: tirx.reinterpret(dtype, value(*i)), "bit_cast")
+
+    return builder.call_te(reinterpret, inputs[0], primfunc_name_hint="bit_cast")
+
+
+def _cumulative_product(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    value, axis = inputs[0], graph.constants.get(node.input(1))
+    if axis is None:
+        return None
+    place = int(axis.item())
+    backwards, exclusive = node.attribute("reverse", 0), bool(node.attribute("exclusive", 0))
+    value = relax.op.flip(value, place) if backwards else value
+    value = relax.op.cumprod(value, place, exclusive=exclusive)
+    return relax.op.flip(value, place) if backwards else value
+
+
 def _integers(name: str, graph: OnnxGraph) -> list[int]:
     return [int(value) for value in graph.constants[name].ravel()] if name else []
 
 
-CONVERTERS: dict[str, Converter] = {"Clip": _clip, "Slice": _slice}
+CONVERTERS: dict[str, Converter] = {
+    "BitCast": _bit_cast,
+    "Clip": _clip,
+    "CumProd": _cumulative_product,
+    "Slice": _slice,
+}

@@ -17,7 +17,19 @@ def modernise(node: Node, graph: OnnxGraph) -> list[Node] | None:
         return _broadcast(node, graph)
     if node.op in _SOFTMAX and node.opset < 13 and not node.domain:
         return _softmax(node, graph)
+    if node.op == "PRelu" and node.opset < 7:
+        return _slopes(node, graph)
     return None
+
+
+def _slopes(node: Node, graph: OnnxGraph) -> list[Node] | None:
+    """One slope a channel used to be a plain list."""
+    shape, slopes = graph.shape(node.input(0)), graph.shape(node.input(1))
+    if shape is None or slopes is None or len(slopes) != 1 or len(shape) < 3 or slopes == (1,):
+        return None
+    write = Writer(node, graph)
+    slope = write.unsqueeze(node.input(1), *range(1, len(shape) - 1))
+    return write.finish("PRelu", node.input(0), slope)
 
 
 def _broadcast(node: Node, graph: OnnxGraph) -> list[Node] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
 import onnx
 import tvm
 from onnx import helper
@@ -20,7 +19,11 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.importer.convert_operators import CONVERTERS
 from jointdnn_tvm.importer.convertible import is_convertible
-from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
+from jointdnn_tvm.importer.infer_types import one_line
+from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
+from jointdnn_tvm.passes.convert_layout import dims, has_static_shape
+
+_SHAPED_BY_DATA = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
 _INLINE_INTEGERS = 4096
 _INLINE_FLOATS = 64
@@ -28,7 +31,7 @@ _INLINE_FLOATS = 64
 an axis, a scale. Those that stay as tensors are lifted out again later."""
 
 
-class Names:
+class _Names:
     """Gives each value a unique name made of letters, digits and underscores only."""
 
     def __init__(self) -> None:
@@ -47,7 +50,7 @@ class Names:
         return unique
 
 
-def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
+def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, Array]]:
     """Converts the graph.
 
     Returns:
@@ -58,37 +61,21 @@ def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
         ModelError: operators that cannot be converted, all of them in one message.
     """
     _check_supported(graph)
-    names = Names()
-    values: dict[str, Any] = {}
-    params = [_parameter(name, names, graph) for name in graph.inputs]
-    values.update(zip(graph.inputs, params, strict=True))
-    weights = {}
-    used = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
-    for name, array in graph.constants.items():
-        if name not in used:
-            continue
-        if _is_inline(array):
-            values[name] = relax.const(array, str(array.dtype))
-        else:
-            variable = _parameter(name, names, graph)
-            params.append(variable)
-            values[name] = variable
-            weights[variable.name] = array
-    builder = relax.BlockBuilder()
+    emitter = _Emitter(graph)
     failure = None
-    with builder.function("main", params, attrs={"num_input": len(graph.inputs)}):
-        with builder.dataflow():
+    with emitter.builder.function("main", emitter.params, attrs={"num_input": len(graph.inputs)}):
+        with emitter.builder.dataflow():
             try:
                 for node in graph.nodes:
-                    _emit(node, graph, builder, values, names)
-                outputs = [values[name] for name in graph.outputs]
+                    emitter.emit(node)
+                outputs = [emitter.values[name] for name in graph.outputs]
             except ModelError as error:  # a builder left in the middle would warn on stderr
                 failure, outputs = error, []
-            result = builder.emit_output(relax.Tuple(outputs))
-        builder.emit_func_output(result)
+            result = emitter.builder.emit_output(relax.Tuple(outputs))
+        emitter.builder.emit_func_output(result)
     if failure is not None:
         raise failure
-    return builder.get(), weights
+    return emitter.builder.get(), emitter.weights
 
 
 def _check_supported(graph: OnnxGraph) -> None:
@@ -105,54 +92,99 @@ def _qualified(node: Node) -> str:
     return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
-def _parameter(name: str, names: Names, graph: OnnxGraph) -> relax.Var:
-    return relax.Var(names.safe(name), relax.TensorType(graph.shape(name), str(graph.dtype(name))))
+class _Emitter:
+    """The function while it is written."""
 
+    def __init__(self, graph: OnnxGraph) -> None:
+        self.builder = relax.BlockBuilder()
+        self.values: dict[str, Any] = {}
+        self.weights: dict[str, Array] = {}
+        self._graph = graph
+        self._names = _Names()
+        self.params = [self._parameter(name) for name in graph.inputs]
+        used = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+        for name, array in graph.constants.items():
+            if name not in used or name in self.values:
+                continue
+            if _is_inline(array):
+                self.values[name] = relax.const(array, str(array.dtype))
+            else:
+                self.params.append(self._parameter(name))
+                self.weights[self.params[-1].name] = array
 
-def _is_inline(array: np.ndarray) -> bool:
-    limit = _INLINE_FLOATS if array.dtype.kind == "f" else _INLINE_INTEGERS
-    return array.size <= limit
+    def _parameter(self, name: str) -> relax.Var:
+        kind = relax.TensorType(self._graph.shape(name), str(self._graph.dtype(name)))
+        self.values[name] = relax.Var(self._names.safe(name), kind)
+        return self.values[name]
 
+    def emit(self, node: Node) -> None:
+        """Adds a node's bindings."""
+        names = [self.values[name] if name else None for name in node.inputs]
+        try:
+            result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(names)))
+        except Exception as error:
+            raise ModelError(f"{node.describe()} cannot be imported: {one_line(error)}") from error
+        fields = self._fields(result)
+        for index, name in enumerate(node.outputs):
+            if not name:
+                continue
+            if index >= len(fields):
+                raise ModelError(
+                    f"{node.describe()} cannot be imported: its output {index} is not supported"
+                )
+            self.values[name] = self._bound(fields[index], name, node)
 
-def _emit(node: Node, graph: OnnxGraph, builder: Any, values: dict[str, Any], names: Names) -> None:
-    inputs = onnx_frontend.onnx_input(values[name] if name else None for name in node.inputs)
-    try:
-        result = _convert(node, graph, builder, inputs)
-        if isinstance(result, relax.Expr):
-            result = builder.normalize(result)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{node.describe()} cannot be imported: {reason}") from error
-    fields = _fields(result, builder)
-    for name, value in zip(node.outputs, fields, strict=False):
-        if not name:
-            continue
+    def _convert(self, node: Node, inputs: Any) -> Any:
+        if node.op in CONVERTERS:
+            result = CONVERTERS[node.op](node, self._graph, self.builder, inputs)
+            if result is not None:
+                return result
+        converter = onnx_frontend._get_convert_map()[node.op].get_converter(node.opset)
+        attributes = {a.name: _attribute_value(a) for a in node.proto.attribute}
+        attributes["tvm_custom"] = {"name": node.proto.name, "num_outputs": len(node.outputs)}
+        return converter(self.builder, inputs, attributes, [{}, {}])
+
+    def _fields(self, result: Any) -> list[Any]:
+        if isinstance(result, relax.Tuple):
+            return list(result)
+        if isinstance(result.ty, relax.TupleType):
+            variable = self.builder.emit(result)
+            return [relax.TupleGetItem(variable, i) for i in range(len(result.ty.fields))]
+        return [result]
+
+    def _bound(self, value: Any, name: str, node: Node) -> Any:
+        """The value as a variable, its type checked against what ONNX says."""
         if not isinstance(value, (relax.Var, tvm.ir.GenericConst)):
-            value = builder.emit(value, names.safe(name))
-        values[name] = value
+            value = self.builder.emit(value, self._names.safe(name))
+        dtype, shape = self._graph.dtype(name), self._graph.shape(name)
+        if dtype is None:
+            return value
+        if str(value.ty.dtype) != str(dtype):
+            return self.builder.emit(relax.op.astype(value, str(dtype)), self._names.safe(name))
+        if shape is None:
+            if node.op not in _SHAPED_BY_DATA:
+                raise ModelError(
+                    f"the shape of the result of {node.describe()} depends on the data, which is "
+                    "not supported; export the model with fixed shapes"
+                )
+            return value
+        if not has_static_shape(value):
+            kind = relax.TensorType(shape, str(dtype))
+            return self.builder.match_cast(value, kind, self._names.safe(name))
+        if tuple(dims(value)) != shape:
+            raise ModelError(
+                f"{node.describe()} cannot be imported: it would get the shape {dims(value)} "
+                f"instead of {list(shape)}"
+            )
+        return value
 
 
-def _convert(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
-    if node.op in CONVERTERS:
-        result = CONVERTERS[node.op](node, graph, builder, inputs)
-        if result is not None:
-            return result
-    converter = onnx_frontend._get_convert_map()[node.op].get_converter(node.opset)
-    attributes = {a.name: _attribute_value(a) for a in node.proto.attribute}
-    attributes["tvm_custom"] = {"name": node.proto.name, "num_outputs": len(node.outputs)}
-    return converter(builder, inputs, attributes, [{}, {}])
+def _is_inline(array: Array) -> bool:
+    limit = _INLINE_FLOATS if array.dtype.kind == "f" else _INLINE_INTEGERS
+    return 0 < array.size <= limit
 
 
 def _attribute_value(attribute: onnx.AttributeProto) -> Any:
     value = helper.get_attribute_value(attribute)
     is_list = not isinstance(value, (int, float, bytes)) and hasattr(value, "__len__")
     return tuple(value) if is_list else value
-
-
-def _fields(result: Any, builder: Any) -> list[Any]:
-    if isinstance(result, relax.Tuple):
-        return list(result)
-    if isinstance(result.ty, relax.TupleType):
-        variable = builder.emit(result)
-        return [relax.TupleGetItem(variable, i) for i in range(len(result.ty.fields))]
-    return [result]
