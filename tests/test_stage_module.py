@@ -64,7 +64,7 @@ def test_inputs_may_lie_anywhere_in_memory(opened: StageModule, built: Bundle) -
 
     def unaligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         room = np.zeros(array.nbytes + 4, "uint8")
-        moved = room[4:].view(array.dtype).reshape(array.shape)
+        moved: np.ndarray[Any, Any] = room[4:].view(array.dtype).reshape(array.shape)
         moved[...] = array
         return moved
 

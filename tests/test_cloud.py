@@ -1,0 +1,109 @@
+"""The ways to reach the cloud's stages, a real device server among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.runtime.cloud import LocalCloud, RemoteCloud
+from jointdnn_tvm.runtime.message import encode
+from jointdnn_tvm.runtime.remote import RemoteSession
+from jointdnn_tvm.runtime.session import open_session
+from jointdnn_tvm.runtime.stage_module import StageModule
+from jointdnn_tvm.runtime.stage_server import RUN_STAGE
+from jointdnn_tvm.verify import Reference, compare
+from tests.deployment import device_server
+
+HEADER = {"request": 1, "stage": "stage_1_cloud", "wanted": ["t"], "last": True}
+
+
+class Answering:
+    """Stands for a session with a device whose run function gives this answer."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self.closed = False
+
+    def function(self, name: str) -> Callable[[bytes], bytearray]:
+        assert name == RUN_STAGE
+        return lambda message: bytearray(self._answer)
+
+    @contextmanager
+    def deadline(self, seconds: float, what: str) -> Iterator[None]:
+        assert (seconds, what) == (7.0, "running stage_1_cloud")
+        yield
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __str__(self) -> str:
+        return "device somewhere:1"
+
+
+def remote(answer: bytes) -> tuple[RemoteCloud, Answering]:
+    session = Answering(answer)
+    return RemoteCloud(cast(RemoteSession, session), 7.0), session
+
+
+def test_answer_is_unpacked() -> None:
+    cloud, session = remote(encode({}, {"t": np.arange(3)}))
+    np.testing.assert_array_equal(cloud.run(HEADER, {})["t"], [0, 1, 2])
+    cloud.close()
+    assert session.closed
+
+
+def test_nonsense_counts_as_a_lost_cloud() -> None:
+    cloud, _ = remote(b"nonsense")
+    with pytest.raises(DeviceError, match="device somewhere:1 answered nonsense"):
+        cloud.run(HEADER, {})
+
+
+def test_cloud_in_this_process(built: Bundle, tmp_path: Path) -> None:
+    folder = built.save(tmp_path / "model.jd")
+    stages = built.manifest.stages_on("cloud")
+    module = StageModule(folder / "cloud.so", folder / "cloud.safetensors", stages)
+    stage = stages[0]
+    rng = np.random.default_rng(0)
+    entries = built.manifest.tensors
+    tensors = {t: rng.standard_normal(entries[t].shape, "float32") for t in stage.inputs}
+    expected = module.run(stage.name, tensors)
+    header = {**HEADER, "stage": stage.name, "wanted": stage.outputs}
+    cloud = LocalCloud(module)
+    answer = cloud.run(header, dict(tensors))
+    cloud.close()
+    assert answer.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(answer[name], array)
+
+
+def test_device_server_runs_the_cloud_side(
+    built: Bundle, branching_path: Path, tmp_path: Path
+) -> None:
+    folder = built.save(tmp_path / "model.jd")
+    reference = Reference(branching_path, threads=1)
+    rng = np.random.default_rng(0)
+    with device_server(tmp_path / "device", "--key", "cloud") as (_, address):
+        cloud: Any = f"{address.host}:{address.port}"
+        for _ in range(2):  # the second session finds the files there
+            with open_session(folder, cloud=cloud) as session:
+                for _ in range(3):
+                    inputs = {
+                        name: rng.standard_normal(shape, "float32")
+                        for name, shape, _ in session.signature()
+                    }
+                    difference = compare(session.run(inputs), reference.run(inputs))
+                    assert difference.max_rel_error < 1e-5
+                assert session.cloud_error is None
+        session = open_session(folder, cloud=cloud)
+    for _ in range(2):  # the server is gone: the phone goes on alone
+        difference = compare(session.run(inputs), reference.run(inputs))
+        assert difference.max_rel_error < 1e-5
+    assert session.cloud_error is not None
+    session.close()
