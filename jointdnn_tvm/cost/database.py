@@ -93,9 +93,9 @@ class CostDatabase:
             connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
         try:
             with _explained(path):
+                _prepare(path, connection)
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                _prepare(path, connection)
         except BaseException:
             connection.close()
             raise
