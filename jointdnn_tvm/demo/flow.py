@@ -106,11 +106,11 @@ def _run_phone(
     bundles: Mapping[str, Path], inputs: Arrays, job: dict[str, Any], slowdown: float
 ) -> tuple[dict[str, list[float]], dict[str, Arrays]]:
     """Run the bundles in a process that is slowed down; returns latencies (s) and last answers."""
-    (name, array), *_ = inputs.items()
     with tempfile.TemporaryDirectory(prefix="jointdnn-phone-") as folder:
-        file = Path(folder) / "input.npy"
-        np.save(file, array)
-        job = {**job, "input": name, "input_file": str(file), "folder": folder}
+        files = {name: str(Path(folder) / f"input-{name}.npy") for name in inputs}
+        for name, array in inputs.items():
+            np.save(files[name], array)
+        job = {**job, "inputs": files, "folder": folder}
         job |= {"bundles": {n: str(p) for n, p in bundles.items()}}
         job |= {"rounds": _ROUNDS, "runs": _RUNS}
         phone = subprocess.Popen(

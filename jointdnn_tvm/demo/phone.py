@@ -20,7 +20,7 @@ from jointdnn_tvm.runtime.session import open_session
 def main() -> None:
     """Do the job."""
     job = json.loads(sys.stdin.readline())
-    inputs = {job["input"]: np.load(job["input_file"])}
+    inputs = {name: np.load(file) for name, file in job["inputs"].items()}
     print("ready", flush=True)
     sys.stdin.readline()
     latencies: dict[str, list[float]] = {name: [] for name in job["bundles"]}

@@ -1,0 +1,78 @@
+"""Measuring a network on two real device servers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jointdnn_tvm import measuring
+from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.measuring import Devices, measure
+from jointdnn_tvm.network import Network
+
+
+@pytest.fixture(scope="module")
+def devices() -> Iterator[Devices]:
+    with LoopbackLab() as lab:
+        yield Devices(str(lab.tracker))
+
+
+def test_every_group_gets_a_time_and_nothing_is_measured_twice(
+    branching: Network, devices: Devices, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def report(what: str, done: int, total: int) -> None:
+        told.append((what, done, total))
+
+    keys = {g.key for g in branching.graph.groups}
+    first = measure(branching, devices=devices, database=tmp_path / "costs", progress=report)
+    assert first.on_mobile.keys() == first.on_cloud.keys() == keys
+    assert all(m.latency_s and m.latency_s > 0 for m in first.on_mobile.values())
+    assert all(m.source == "measured:time_evaluator" for m in first.on_cloud.values())
+    # Both sides are this machine without a slowdown: what one has measured, the other knows.
+    assert first.measured == len(keys)
+    assert ("measuring on the mobile device", len(keys), len(keys)) in told
+
+    second = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert second.measured == 0
+    assert second.on_mobile == first.on_mobile
+
+
+def test_other_passes_are_measured_anew(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(branching, devices=devices, database=tmp_path / "costs")
+    monkeypatch.setattr(measuring, "passes_digest", lambda: "other passes")
+    again = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert again.measured == len({g.key for g in branching.graph.groups})
+
+
+def test_what_does_not_build_is_a_fact(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = branching.graph.groups[0].key
+    real = measuring.build_group_libraries
+
+    def build(network, keys, *others):  # type: ignore[no-untyped-def]
+        libraries, failures = real(network, [k for k in keys if k != bad], *others)
+        return libraries, {**failures, bad: "it does not build"}
+
+    monkeypatch.setattr(measuring, "build_group_libraries", build)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert costs.on_mobile[bad].latency_s is None
+    assert costs.on_mobile[bad].reason == "it does not build"
+    assert sum(m.latency_s is None for m in costs.on_cloud.values()) == 1
+
+
+def test_a_device_for_another_target_is_refused(branching: Network, devices: Devices) -> None:
+    with pytest.raises(DeviceError, match="started for target host, not raspberry-pi-4"):
+        measure(branching, mobile="raspberry-pi-4", devices=devices)
+
+
+def test_another_machine_needs_a_tracker(branching: Network) -> None:
+    with pytest.raises(DeviceError, match="jointdnn device --key cloud --target jetson-tx2"):
+        measure(branching, cloud="jetson-tx2")
