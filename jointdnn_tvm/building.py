@@ -18,7 +18,7 @@ from tvm.ir.instrument import DumpIR
 
 from jointdnn_tvm import __version__
 from jointdnn_tvm.bundle import Bundle, Half
-from jointdnn_tvm.errors import BuildError
+from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.pipeline import lowering, partitioning
@@ -62,7 +62,10 @@ def build(
 def compile_library(
     module: tvm.IRModule, profile: TargetProfile, path: Path, *, dump_ir: Path | None = None
 ) -> None:
-    """Lower the module's public functions for a target and link them into a shared library."""
+    """Lower the module's public functions for a target and link them into a shared library.
+
+    BuildError says why the module cannot be built; LinkError, that nothing can be linked.
+    """
     target = tvm_target(profile)
     link = _linker(profile)
     context = _pass_context(dump_ir)
@@ -71,7 +74,7 @@ def compile_library(
             lowered = lowering(target, profile.lanes, profile.vector_registers)(module)
             executable = tvm.compile(lowered, target, relax_pipeline=None)
         executable.export_library(str(path), fcompile=link)
-    except BuildError:
+    except LinkError:
         raise
     except Exception as error:  # TVM raises many kinds, none of them documented
         raise BuildError(
@@ -136,7 +139,7 @@ def _linker(profile: TargetProfile) -> Callable[..., None]:
     candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
     command = next((c for c in candidates if c and shutil.which(c[0])), None)
     if command is None:
-        raise BuildError(
+        raise LinkError(
             f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
             f"and this machine has none of them; install the package {profile.linker_package}"
         )
@@ -150,9 +153,7 @@ def _linker(profile: TargetProfile) -> Callable[..., None]:
         )
         if result.returncode or not os.path.exists(output):
             reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
-            raise BuildError(
-                f"linking for target {profile.name} with {command[0]} failed: {reason}"
-            )
+            raise LinkError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
 
     link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
     return link

@@ -9,6 +9,7 @@
     ├── DeviceError       tracker, device server, remote call: not there, refused, too late
     ├── CostError         measuring: a group that can run nowhere, a database that cannot be used
     ├── BuildError        lowering, compiling or linking a module
+    │   └── LinkError     a target's linker is missing or fails: nothing to do with the module
     ├── BundleError       a bundle on disk: missing, damaged, foreign, too new
     └── RunError          inputs that do not fit, outputs that differ
 
@@ -42,6 +43,10 @@ class CostError(JointdnnError):
 
 class BuildError(JointdnnError):
     """A module cannot be lowered, compiled or linked."""
+
+
+class LinkError(BuildError):
+    """A target's linker is not on this machine, or fails."""
 
 
 class BundleError(JointdnnError):

@@ -10,7 +10,7 @@ import tvm
 
 from jointdnn_tvm.building import compile_library
 from jointdnn_tvm.cost.measure import Workload
-from jointdnn_tvm.errors import BuildError
+from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.targets import TargetProfile
 
@@ -37,7 +37,7 @@ def build_group_libraries(
     """Compile one group of each key, as it will be compiled into a stage.
 
     Returns the libraries, and for each group that does not build the reason. `report` is told
-    after each library how many groups it settled.
+    after each library how many groups it settled. LinkError when nothing can be linked.
     """
     groups = {g.key: g.name for g in network.graph.groups}
     libraries: list[GroupLibrary] = []
@@ -48,6 +48,8 @@ def build_group_libraries(
         path = folder / f"groups_{len(libraries)}.so"
         try:
             workloads = _build(network.grouped, [(k, groups[k]) for k in batch], profile, path)
+        except LinkError:
+            raise  # not the group's fault
         except BuildError as error:
             if len(batch) > 1:  # find the one at fault by halves
                 half = len(batch) // 2

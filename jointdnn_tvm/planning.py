@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,14 +71,16 @@ def _given(problem: Problem, placement: str) -> dict[str, str]:
     if kind == "random":
         return _random(problem, seed)
     path = Path(placement)
-    if not path.is_file():
+    if not os.path.isfile(placement):  # unlike `Path.is_file`, for any text
         raise ProblemError(
             f"placement {placement!r} is unknown; use auto, mobile-only, cloud-only, random:SEED, "
             "or the path of a JSON file"
         )
     try:
         document = json.loads(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise ProblemError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"{path} is not JSON ({error}); write group names and sides") from error
     found = document.get("placement", document) if isinstance(document, dict) else document
     if not isinstance(found, dict) or not all(isinstance(s, str) for s in found.values()):

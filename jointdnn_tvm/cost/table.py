@@ -30,7 +30,7 @@ class CostTable:
         return {
             "mobile latency": _source(self.on_mobile),
             "cloud latency": _source(self.on_cloud),
-            "mobile energy": f"{self.mobile.power_source}",
+            "mobile energy": self.mobile.power_source,
         }
 
 
@@ -41,12 +41,6 @@ def make_problem(
 
     The mobile's energy is its busy power times a group's time, and its idle power while it waits.
     """
-    power = costs.mobile
-    if objective == "energy" and (power.busy_w is None or power.idle_w is None):
-        raise CostError(
-            f"target {power.name} has no power model, so energy cannot be planned; add busy_w and "
-            "idle_w to its TOML file, or plan for latency"
-        )
     return Problem(
         operators=tuple(_operator(g, costs) for g in graph.groups),
         tensors=tuple(
@@ -60,7 +54,7 @@ def make_problem(
             link.rtt_s,
             link.transmit_w,
             link.receive_w,
-            power.idle_w or 0.0,
+            costs.mobile.idle_w,
         ),
         objective=objective,
     )
@@ -73,12 +67,11 @@ def _operator(group: Group, costs: CostTable) -> Operator:
             f"group {group.name!r} ({', '.join(group.operators)}) runs on neither side: "
             f"mobile: {mobile.reason}; cloud: {cloud.reason}"
         )
-    busy_w = costs.mobile.busy_w or 0.0
     return Operator(
         group.name,
         None
         if mobile.latency_s is None
-        else SideCost(mobile.latency_s, busy_w * mobile.latency_s, group.weight_bytes),
+        else SideCost(mobile.latency_s, costs.mobile.busy_w * mobile.latency_s, group.weight_bytes),
         None if cloud.latency_s is None else SideCost(cloud.latency_s),
     )
 
