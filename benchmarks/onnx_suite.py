@@ -13,23 +13,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import re
 import sys
 import tempfile
-import time
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from worker_pool import run_jobs
+
+Array = np.ndarray[Any, Any]
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 IMPORTERS = ("ours", "stock")
@@ -51,8 +51,8 @@ class Case:
     kind: str
     name: str
     model: onnx.ModelProto
-    inputs: list[np.ndarray]
-    outputs: list[np.ndarray]
+    inputs: list[Array]
+    outputs: list[Array]
     rtol: float
     atol: float
 
@@ -67,13 +67,10 @@ def load_cases(kind: str) -> Iterator[Case]:
     for test in sorted(load_model_tests(kind=kind), key=lambda test: test.name):
         if "_expanded" in test.name:
             continue
-        model = test.model or onnx.load(Path(test.model_dir) / "model.onnx")
-        if test.data_sets:
-            inputs, outputs = test.data_sets[0]
-        else:
-            inputs, outputs = (
-                _read_set(Path(test.model_dir), what) for what in ("input", "output")
-            )
+        folder = Path(test.model_dir or "")
+        model = test.model or onnx.load(folder / "model.onnx")
+        sets = test.data_sets or [(_read_set(folder, "input"), _read_set(folder, "output"))]
+        inputs, outputs = sets[0]
         values = [*inputs, *outputs]
         if all(isinstance(v, (np.ndarray, np.generic)) and v.dtype in _DTYPES for v in values):
             inputs, outputs = ([np.asarray(v) for v in part] for part in (inputs, outputs))
@@ -93,7 +90,7 @@ def _read_tensor(file: Path) -> Any:
         return None
 
 
-def freeze_settings(case: Case) -> tuple[onnx.ModelProto, list[np.ndarray]]:
+def freeze_settings(case: Case) -> tuple[onnx.ModelProto, list[Array]]:
     """The model with inputs that are settings made constants, and the inputs that are left."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
@@ -113,7 +110,7 @@ def freeze_settings(case: Case) -> tuple[onnx.ModelProto, list[np.ndarray]]:
     return model, left
 
 
-def _is_setting(array: np.ndarray) -> bool:
+def _is_setting(array: Array) -> bool:
     if array.ndim == 0:
         return True
     return array.ndim == 1 and array.dtype in (np.int32, np.int64) and array.size <= _MAX_SETTING
@@ -134,7 +131,7 @@ def run_case(case: Case, importer: str) -> str:
     return compare(outputs, case)
 
 
-def compare(outputs: list[np.ndarray], case: Case) -> str:
+def compare(outputs: list[Array], case: Case) -> str:
     """Compares as the ONNX project's own runner does: type, shape, then values."""
     if len(outputs) != len(case.outputs):
         return f"Wrong: {len(outputs)} outputs instead of {len(case.outputs)}"
@@ -150,120 +147,65 @@ def compare(outputs: list[np.ndarray], case: Case) -> str:
     return ""
 
 
-def _run_ours(model: onnx.ModelProto, inputs: list[np.ndarray], name: str) -> list[np.ndarray]:
+def _run_ours(model: onnx.ModelProto, inputs: list[Array], name: str) -> list[Array]:
+    import tvm
+
+    from jointdnn_tvm.building import tvm_target
     from jointdnn_tvm.network import load_network
+    from jointdnn_tvm.passes.pipeline import lowering
+    from jointdnn_tvm.targets import load_target
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.onnx"
         path.write_bytes(model.SerializeToString())
         network = load_network(path, _shapes(model, inputs))
-    return _build_and_run(network.module, [*inputs, *network.weights.values()])
+    profile = load_target("host")
+    target = tvm_target(profile)
+    with target, tvm.transform.PassContext(opt_level=3):
+        lowered = lowering(target, profile.lanes, profile.vector_registers)(network.grouped)
+        executable = tvm.compile(lowered, target, relax_pipeline=None)
+    return _run(executable, [*inputs, *network.weights.values()])
 
 
-def _shapes(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[str, tuple[int, ...]]:
+def _shapes(model: onnx.ModelProto, inputs: list[Array]) -> dict[str, tuple[int, ...]]:
     initializers = {tensor.name for tensor in model.graph.initializer}
     names = [item.name for item in model.graph.input if item.name not in initializers]
     return {name: array.shape for name, array in zip(names, inputs, strict=False)}
 
 
-def _run_stock(model: onnx.ModelProto, inputs: list[np.ndarray], name: str) -> list[np.ndarray]:
+def _run_stock(model: onnx.ModelProto, inputs: list[Array], name: str) -> list[Array]:
+    import tvm
     from tvm.relax.frontend.onnx import from_onnx
 
     shapes = {key: list(shape) for key, shape in _shapes(model, inputs).items()}
     module = from_onnx(model, shape_dict=shapes, keep_params_in_input=False)
-    return _build_and_run(module, inputs)
+    executable = tvm.compile(module, target=tvm.target.Target({"kind": "llvm"}))
+    return _run(executable, inputs)
 
 
-def _build_and_run(module: Any, values: list[np.ndarray]) -> list[np.ndarray]:
+def _run(executable: Any, values: list[Array]) -> list[Array]:
     import tvm
     from tvm import relax
 
-    executable = tvm.compile(module, target=tvm.target.Target({"kind": "llvm"}))
     machine = relax.VirtualMachine(executable, tvm.cpu())
     result = machine["main"](*[tvm.runtime.tensor(value) for value in values])
     fields = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
     return [field.numpy() for field in fields]
 
 
-def work(connection: Connection, kinds: list[str]) -> None:
-    """A worker: answers (kind, test, importer) with the reason of its failure, or nothing."""
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    os.dup2(sys.stderr.fileno(), 2)
-    warnings.simplefilter("ignore")
+@dataclass(frozen=True)
+class Job:
+    """One test with one importer."""
+
+    kind: str
+    name: str
+    importer: str
+
+
+def prepare(kinds: tuple[str, ...]) -> Callable[[Job], str]:
+    """Loads the tests in a worker process."""
     cases = {(kind, case.name): case for kind in kinds for case in load_cases(kind)}
-    connection.send("ready")
-    while (job := connection.recv()) is not None:
-        kind, name, importer = job
-        connection.send(run_case(cases[kind, name], importer))
-
-
-class Worker:
-    """A worker process that is started again when it dies or takes too long."""
-
-    def __init__(self, kinds: list[str], timeout_s: float) -> None:
-        self._kinds, self._timeout_s = kinds, timeout_s
-        self.job: tuple[str, str, str] | None = None
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        self._process = context.Process(target=work, args=(other, self._kinds), daemon=True)
-        self._process.start()
-        other.close()
-        if self.connection.recv() != "ready":
-            raise RuntimeError("a worker did not start")
-
-    def give(self, job: tuple[str, str, str]) -> None:
-        """Starts a test."""
-        self.job = job
-        self.deadline = time.monotonic() + self._timeout_s
-        self.connection.send(job)
-
-    def collect(self) -> str | None:
-        """The result of the test, or None while it runs."""
-        try:
-            if self.connection.poll(0):
-                return str(self.connection.recv())
-        except (EOFError, ConnectionError):
-            self._process.join()
-            code = self._process.exitcode
-            self._start()
-            return f"Crash: the process ended with {code}"
-        if time.monotonic() < self.deadline:
-            return None
-        self._process.kill()
-        self._process.join()
-        self._start()
-        return f"Timeout: more than {self._timeout_s:.0f} s"
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.join()
-
-
-def run_all(
-    jobs: list[tuple[str, str, str]], kinds: list[str], workers: int, timeout_s: float
-) -> dict[tuple[str, str, str], str]:
-    """Runs every (kind, test, importer); the results are reasons of failure, empty for none."""
-    pool = [Worker(kinds, timeout_s) for _ in range(workers)]
-    pending, results = jobs[::-1], {}
-    try:
-        while pending or any(worker.job for worker in pool):
-            for worker in pool:
-                if worker.job is not None and (answer := worker.collect()) is not None:
-                    results[worker.job] = answer
-                    worker.job = None
-                if worker.job is None and pending:
-                    worker.give(pending.pop())
-            if sys.stderr.isatty():
-                print(f"\r{len(results)} of {len(jobs)}", end="", file=sys.stderr)
-            multiprocessing.connection.wait([w.connection for w in pool if w.job], timeout=1)
-    finally:
-        for worker in pool:
-            worker.stop()
-    return results
+    return lambda job: run_case(cases[job.kind, job.name], job.importer)
 
 
 def reason_of(failure: str) -> str:
@@ -275,24 +217,27 @@ def reason_of(failure: str) -> str:
     return f"{head}:{rest[:80]}"
 
 
-def print_report(results: dict[tuple[str, str, str], str]) -> None:
+def print_report(results: dict[Job, str]) -> None:
     """The counts for each kind and importer, then the failures of ours by reason."""
     for kind in KINDS:
-        total = len({name for k, name, _ in results if k == kind})
+        mine = {job: why for job, why in results.items() if job.kind == kind}
+        if not mine:
+            continue
         counts = [
-            sum(not why for (k, _, i), why in results.items() if (k, i) == (kind, importer))
+            sum(not why for job, why in mine.items() if job.importer == importer)
             for importer in IMPORTERS
         ]
+        total = len({job.name for job in mine})
+        print(f"{kind:18} {total:5} tests: ours {counts[0]:5}, TVM's importer {counts[1]:5}")
         lost = [
-            name
-            for (k, name, importer), why in results.items()
-            if k == kind and importer == "ours" and why and results.get((k, name, "stock")) == ""
+            job.name
+            for job, why in mine.items()
+            if job.importer == "ours" and why and mine.get(Job(kind, job.name, "stock")) == ""
         ]
-        if total:
-            print(f"{kind:18} {total:5} tests: ours {counts[0]:5}, TVM's importer {counts[1]:5}")
         if lost:
             print(f"  lost: {', '.join(sorted(lost))}")
-    reasons = Counter(reason_of(why) for (_, _, i), why in results.items() if why and i == "ours")
+    failures = [why for job, why in results.items() if why and job.importer == "ours"]
+    reasons = Counter(reason_of(why) for why in failures)
     for reason, count in reasons.most_common(40):
         print(f"{count:6}  {reason}")
 
@@ -309,19 +254,16 @@ def main() -> int:
     options = parser.parse_args()
     kinds, importers = options.kind or list(KINDS), options.importer or list(IMPORTERS)
     jobs = [
-        (kind, case.name, importer)
+        Job(kind, case.name, importer)
         for kind in kinds
         for case in load_cases(kind)
         if options.filter in case.name
         for importer in importers
     ]
-    results = run_all(jobs, kinds, options.jobs, options.timeout)
+    results = run_jobs(partial(prepare, tuple(kinds)), jobs, options.jobs, options.timeout)
     print_report(results)
     if options.json:
-        rows = [
-            {"kind": k, "test": name, "importer": importer, "passed": not why, "reason": why}
-            for (k, name, importer), why in sorted(results.items())
-        ]
+        rows = [{**asdict(job), "passed": not why, "reason": why} for job, why in results.items()]
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
 
