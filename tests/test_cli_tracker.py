@@ -1,28 +1,35 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.cli import tracker
+from jointdnn_tvm.cli import main, tracker
+from jointdnn_tvm.runtime.address import Address
 from tests.deployment import device_server, eventually, group_members, running
 
 
-def _jointdnn(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jointdnn_tvm.cli", "tracker", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verb settles how TVM is loaded, for its own process."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
 
 
-def test_shows_who_is_registered(tmp_path: Path) -> None:
+def _status(address: Address, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["tracker", "--status", str(address), *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_shows_who_is_registered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with running("tracker", "--port", "0") as (_, address):
-        assert _jointdnn("--status", str(address)).stdout == "no device is registered\n"
+        assert _status(address, capsys) == "no device is registered\n"
         words = ("--tracker", str(address), "--key", "phone")
         with device_server(tmp_path, *words) as (_, device):
-            status = json.loads(_jointdnn("--status", str(address), "--json").stdout)
-            table = _jointdnn("--status", str(address)).stdout
+            status = json.loads(_status(address, capsys, "--json"))
+            table = _status(address, capsys)
+        assert main(["tracker", "--port", str(address.port)]) == 1
+    assert "Address already in use" in capsys.readouterr().err
     expected = {"servers": 1, "free": 1, "waiting": 0, "addresses": [str(device)]}
     assert status == {"keys": {"phone": expected}}
     assert table.splitlines()[1].split() == ["phone", "1", "1", "0", str(device)]
@@ -51,15 +58,12 @@ def test_ends_cleanly(sig: signal.Signals) -> None:
         (("--host", "203.0.113.1"), "cannot listen at 203.0.113.1:9190"),
     ],
 )
-def test_complains_in_one_line(words: tuple[str, ...], complaint: str) -> None:
-    done = _jointdnn(*words)
-    assert done.returncode == 1
-    assert done.stderr.startswith("jointdnn: error: ")
-    assert complaint in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-
-
-def test_a_port_that_is_taken() -> None:
-    with running("tracker", "--port", "0") as (_, address):
-        assert "Address already in use" in _jointdnn("--port", str(address.port)).stderr
+def test_complains_in_one_line(
+    words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tracker", *words]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("jointdnn: error: ")
+    assert complaint in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""

@@ -207,11 +207,6 @@ def test_complains_in_one_line(tmp_path: Path, words: tuple[str, ...], complaint
     assert done.stdout == ""
 
 
-def test_warns_when_others_can_reach_it(tmp_path: Path) -> None:
-    with device_server(tmp_path, "--host", "0.0.0.0") as (server, _):
-        assert "WARNING: listening at 0.0.0.0: whoever reaches this port can run" in server.log()
-
-
 def test_registers_again_after_a_tracker_restart(tmp_path: Path) -> None:
     with running("tracker", "--port", "0") as (first, tracker):
         words = ("--tracker", str(tracker), "--key", "phone")

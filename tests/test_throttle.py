@@ -40,8 +40,8 @@ def _running_share(pid: int, for_s: float) -> float:
 @pytest.mark.parametrize("factor", [2, 8])
 def test_runs_one_part_of_the_time(busy: int, factor: float) -> None:
     with Throttle(busy, factor):  # looking is disturbed by whatever else this machine does
-        shares = [_running_share(busy, 0.5) for _ in range(3)]
-    assert min(shares, key=lambda share: abs(share * factor - 1)) * factor == pytest.approx(1, 0.2)
+        shares = [_running_share(busy, 0.3) for _ in range(5)]
+    assert min(shares, key=lambda share: abs(share * factor - 1)) * factor == pytest.approx(1, 0.3)
     assert _running_share(busy, 0.1) == 1
 
 

@@ -36,21 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C."""
+    from jointdnn_tvm.targets import load_target
+
+    target = load_target(args.target).name
+    tracker = Address.parse(args.tracker) if args.tracker else None
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # a device needs no compiler
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the process that forks has one thread
     from jointdnn_tvm.deploy.device_server import DeviceConfig, DeviceServer
     from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, default_directory
-    from jointdnn_tvm.targets import load_target
 
     config = DeviceConfig(
         cache=args.cache or default_directory(),
         host=args.host,
         port=args.port,
         key=args.key,
-        tracker=Address.parse(args.tracker) if args.tracker else None,
-        target=load_target(args.target).name,
-        cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
+        tracker=tracker,
+        target=target,
         slowdown=args.slowdown,
+        cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
     )
     server = DeviceServer(config)
     _warn(config.host, config.tracker)

@@ -17,8 +17,8 @@ def serve_tracker(
     host: str, port: int, ready: Callable[[Address], None], stop_at_end_of: int | None = None
 ) -> None:
     """Run a tracker until SIGTERM, SIGINT or the end of that pipe; `ready` gets its address."""
-    asyncio.set_event_loop(asyncio.new_event_loop())
     with listen(host, port) as listener:
+        asyncio.set_event_loop(asyncio.new_event_loop())
         handler = tracker.TrackerServerHandler(listener, base.random_key("tracker"))
         loop = ioloop.IOLoop.current()
 
