@@ -82,7 +82,7 @@ def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
         return Difference(0.0, 0.0)
     a, b = found.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))  # equal infinities too
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         error = np.where(same, 0.0, np.abs(a - b))
     worst = float(np.where(np.isnan(error), np.inf, error).max())
     finite = np.abs(b[np.isfinite(b)])

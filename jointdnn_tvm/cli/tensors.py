@@ -25,11 +25,19 @@ def read_inputs(signature: Signature, given: Sequence[str], seed: int = 0) -> Ar
             raise RunError(f"--input {text!r} is not NAME=FILE.npy")
         if name not in names:
             raise RunError(f"the network has no input {name!r}; it has {', '.join(names)}")
-        try:
-            arrays[name] = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise RunError(f"{file} cannot be read as an array: {error}") from error
+        arrays[name] = _read_array(file)
     return arrays
+
+
+def _read_array(file: str) -> np.ndarray[Any, Any]:
+    try:
+        with open(file, "rb") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except Exception as error:  # NumPy has many kinds for a damaged header
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise RunError(
+            f"{file} is no .npy file of one array ({reason}); write it with numpy.save"
+        ) from error
 
 
 def random_inputs(signature: Signature, seed: int) -> Arrays:
@@ -49,17 +57,26 @@ def random_inputs(signature: Signature, seed: int) -> Arrays:
 
 def write_outputs(folder: Path, outputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, str]:
     """Write each output as ``.npy``; returns the file of each name."""
-    written = {}
+    written: dict[str, str] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index, (name, array) in enumerate(outputs.items()):
-            safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in name).strip(".")
-            path = folder / f"{safe or index}.npy"
+            path = folder / f"{_safe(name)}.npy"
+            if str(path) in written.values():
+                path = folder / f"{_safe(name)}-{index}.npy"
             np.save(path, array)
             written[name] = str(path)
     except OSError as error:
-        raise RunError(f"outputs cannot be written to {folder}: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"outputs cannot be written to {folder} ({reason}); choose another --output"
+        ) from error
     return written
+
+
+def _safe(name: str) -> str:
+    """The part of a file's name that tells the output; no output leaves the folder."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).strip(".") or "output"
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
