@@ -1,0 +1,143 @@
+"""Placements that the user names, and what a plan says of itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor, fixed_placement, solve
+from jointdnn_tvm.planning import answer_problem
+from tests.tiny_models import plan_of, random_placement
+
+NAMES = ("a", "b", "c", "d", "e", "f")
+
+
+def problem(*, only_mobile: str = "", only_cloud: str = "") -> Problem:
+    """A chain that is quick on the cloud, some of which runs on one side only."""
+    operators = [
+        Operator(
+            name,
+            None if name in only_cloud else SideCost(1.0, 0.5, 10),
+            None if name in only_mobile else SideCost(0.1),
+        )
+        for name in NAMES
+    ]
+    tensors = [Tensor("in", None, ("a",), 1000)]
+    tensors += [Tensor(f"t{n}", n, (m,), 100) for n, m in itertools.pairwise(NAMES)]
+    tensors += [Tensor("out", NAMES[-1], (), 10, output=True)]
+    return Problem(tuple(operators), tuple(tensors), Link(8e3, 8e3))
+
+
+def test_auto_is_the_optimum_and_no_worse_than_the_baselines() -> None:
+    answer, baselines = answer_problem(problem())
+    assert answer.status == "optimal"
+    assert answer.placement == solve(problem()).placement
+    assert set(baselines) == {"mobile-only", "cloud-only"}
+    assert answer.objective <= min(b.objective for b in baselines.values())
+
+
+@pytest.mark.parametrize("side", ["mobile", "cloud"])
+def test_one_side_only(side: str) -> None:
+    answer, baselines = answer_problem(problem(), f"{side}-only")
+    assert set(answer.placement.values()) == {side}
+    assert answer.placement == baselines[f"{side}-only"].placement
+
+
+def test_baseline_that_cannot_run() -> None:
+    stuck = problem(only_mobile="c", only_cloud="d")
+    answer, baselines = answer_problem(stuck)
+    assert baselines == {}
+    assert (answer.placement["c"], answer.placement["d"]) == ("mobile", "cloud")
+    with pytest.raises(ProblemError, match="group 'd' cannot run on the mobile side; use auto"):
+        answer_problem(stuck, "mobile-only")
+    with pytest.raises(ProblemError, match="group 'c' cannot run on the cloud side; use auto"):
+        answer_problem(stuck, "cloud-only")
+
+
+def test_random_placement_follows_its_seed() -> None:
+    drawn = [answer_problem(problem(), f"random:{seed}")[0].placement for seed in range(20)]
+    assert drawn[3] == answer_problem(problem(), "random:3")[0].placement
+    assert len({tuple(p.items()) for p in drawn}) > 10
+    stuck = problem(only_mobile="c", only_cloud="d")
+    for seed in range(10):
+        placement = answer_problem(stuck, f"random:{seed}")[0].placement
+        assert (placement["c"], placement["d"]) == ("mobile", "cloud")
+
+
+@pytest.mark.parametrize("seed", ["", "x", "1.5", " "])
+def test_random_needs_a_whole_number(seed: str) -> None:
+    with pytest.raises(ProblemError, match=r"needs a whole number, such as random:1"):
+        answer_problem(problem(), f"random:{seed}")
+
+
+def test_file_with_a_placement_or_an_answer(tmp_path: Path) -> None:
+    placement = random_placement(NAMES, 4)
+    expected = fixed_placement(problem(), placement)
+    file = tmp_path / "placement.json"
+    for document in (placement, {"placement": placement, "status": "optimal"}):
+        file.write_text(json.dumps(document))
+        answer, baselines = answer_problem(problem(), str(file))
+        assert answer.placement == placement
+        assert answer.latency_s == expected.latency_s
+        assert len(baselines) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "holds no placement; write an object of group name to side"),
+        (b"null", "holds no placement"),
+        (b'{"a": 1}', "holds no placement"),
+        (b'{"placement": ["a"]}', "holds no placement"),
+        (b"{}", "placement has no side for operator 'a'"),
+        (b'{"a": "mobile"}', "placement has no side for operator 'b'"),
+    ],
+)
+def test_file_that_holds_none(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "placement.json"
+    file.write_bytes(content)
+    with pytest.raises(ProblemError, match=why):
+        answer_problem(problem(), str(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"z": "cloud"}, "names operator 'z', which the problem lacks"),
+        ({"a": "edge"}, "puts operator 'a' on 'edge'"),
+        ({"a": "cloud"}, "operator 'a' cannot run on the cloud side"),
+    ],
+)
+def test_placement_that_does_not_fit(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    file = tmp_path / "placement.json"
+    file.write_text(json.dumps({**dict.fromkeys(NAMES, "mobile"), **change}))
+    with pytest.raises(ProblemError, match=why):
+        answer_problem(problem(only_mobile="a"), str(file))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mobile", "Auto", "/nowhere/p.json", "/proc", "x" * 5000, "\0"]
+)
+def test_placement_that_is_unknown(text: str) -> None:
+    with pytest.raises(ProblemError, match=r"is unknown; use auto, mobile-only, .* JSON file"):
+        answer_problem(problem(), text)
+
+
+def test_plan_as_a_document(branching: Network) -> None:
+    placement = random_placement([g.name for g in branching.graph.groups], 1)
+    plan = plan_of(branching, placement)
+    document = json.loads(json.dumps(plan.to_json()))
+    assert document["placement"] == placement
+    assert document["latency_s"] == plan.answer.latency_s > 0
+    assert (document["mobile"], document["cloud"]) == ("host", "host")
+    assert document["link"] == "huang2012-wifi"
+    assert document["newly_measured"] == 0

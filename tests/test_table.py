@@ -1,0 +1,114 @@
+"""The placement problem made of a graph and measured costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.table import CostTable, make_problem
+from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.placement import SideCost, evaluate, solve
+from jointdnn_tvm.targets import load_link, load_target
+
+LINK = load_link("huang2012-4g")
+PHONE = replace(load_target("raspberry-pi-4"), busy_w=6.0, idle_w=2.5)
+
+
+def timed(latency_s: float, source: str = "measured:a clock") -> Measurement:
+    return Measurement(latency_s, 0.0, 5, None, source)
+
+
+def table(network: Network, **failures: str) -> CostTable:
+    """The i-th distinct group takes i+1 ms on the mobile, a tenth of that on the cloud."""
+    keys = list(dict.fromkeys(g.key for g in network.graph.groups))
+    sides = {
+        "on_mobile": {k: timed((i + 1) * 1e-3) for i, k in enumerate(keys)},
+        "on_cloud": {k: timed((i + 1) * 1e-4, "measured:fast") for i, k in enumerate(keys)},
+    }
+    for side, group in failures.items():
+        key = next(g.key for g in network.graph.groups if g.name == group)
+        sides[side][key] = Measurement.failure("no memory", "measured:a clock")
+    return CostTable(PHONE, load_target("cuda-sm90"), measured=3, **sides)
+
+
+def test_operators_cost_what_was_measured(branching: Network) -> None:
+    costs = table(branching)
+    problem = make_problem(branching.graph, costs, LINK)
+    assert [o.name for o in problem.operators] == [g.name for g in branching.graph.groups]
+    for group, operator in zip(branching.graph.groups, problem.operators, strict=True):
+        mobile_s = costs.on_mobile[group.key].latency_s
+        cloud_s = costs.on_cloud[group.key].latency_s
+        assert mobile_s is not None
+        assert cloud_s is not None
+        assert operator.mobile == SideCost(mobile_s, 6.0 * mobile_s, group.weight_bytes)
+        assert operator.cloud == SideCost(cloud_s)
+
+
+def test_tensors_and_link(branching: Network) -> None:
+    problem = make_problem(branching.graph, table(branching), LINK, "energy")
+    assert problem.objective == "energy"
+    graph = {t.name: t for t in branching.graph.tensors}
+    assert [t.name for t in problem.tensors] == list(graph)
+    for tensor in problem.tensors:
+        expected = graph[tensor.name]
+        assert (tensor.producer, tensor.consumers) == (expected.producer, expected.consumers)
+        assert (tensor.size_bytes, tensor.output) == (expected.size_bytes, expected.output)
+    assert problem.link.uplink_bps == LINK.uplink_bps
+    assert problem.link.downlink_bps == LINK.downlink_bps
+    assert problem.link.rtt_s == LINK.rtt_s
+    assert (problem.link.transmit_w, problem.link.receive_w) == (LINK.transmit_w, LINK.receive_w)
+    assert problem.link.idle_w == 2.5
+
+
+def test_inputs_that_nothing_reads_are_left_out(branching: Network) -> None:
+    graph = branching.graph
+    unread = replace(graph.tensors[0], name="unread", consumers=())
+    graph = replace(graph, tensors=(*graph.tensors, unread), inputs=(*graph.inputs, "unread"))
+    problem = make_problem(graph, table(branching), LINK)
+    assert "unread" not in {t.name for t in problem.tensors}
+
+
+def test_energy_of_a_placement(branching: Network) -> None:
+    costs = table(branching)
+    problem = make_problem(branching.graph, costs, LINK, "energy")
+    on_mobile = evaluate(problem, dict.fromkeys(problem.positions, "mobile"))
+    assert on_mobile.energy_j == pytest.approx(6.0 * on_mobile.latency_s)
+    on_cloud = evaluate(problem, dict.fromkeys(problem.positions, "cloud"))
+    graph = branching.graph
+    up_s = 8 * sum(graph.tensor(t).size_bytes for t in graph.inputs) / LINK.uplink_bps
+    down_s = 8 * sum(graph.tensor(t).size_bytes for t in graph.outputs) / LINK.downlink_bps
+    waiting_s = on_cloud.cloud_s + on_cloud.switches * LINK.rtt_s / 2
+    expected = LINK.transmit_w * up_s + LINK.receive_w * down_s + 2.5 * waiting_s
+    assert on_cloud.energy_j == pytest.approx(expected)
+
+
+def test_group_that_runs_on_one_side_only_is_placed_there(branching: Network) -> None:
+    first, last = (branching.graph.groups[i].name for i in (1, -1))
+    costs = table(branching, on_mobile=first, on_cloud=last)
+    problem = make_problem(branching.graph, costs, LINK)
+    operators = {o.name: o for o in problem.operators}
+    assert operators[first].mobile is None
+    assert operators[last].cloud is None
+    placement = solve(problem).placement
+    assert (placement[first], placement[last]) == ("cloud", "mobile")
+
+
+def test_group_that_runs_nowhere_is_an_error(branching: Network) -> None:
+    group = branching.graph.groups[1]
+    costs = table(branching, on_mobile=group.name, on_cloud=group.name)
+    with pytest.raises(
+        CostError, match=f"group '{group.name}' .* runs on neither side: mobile: no"
+    ):
+        make_problem(branching.graph, costs, LINK)
+
+
+def test_sources(branching: Network) -> None:
+    group = branching.graph.groups[1].name
+    sources = table(branching, on_cloud=group).sources()
+    assert sources["mobile latency"] == "measured:a clock"
+    assert sources["cloud latency"] == "measured:fast"
+    assert sources["mobile energy"] == PHONE.power_source
+    assert sources["mobile energy"].startswith("model:")
