@@ -13,7 +13,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.passes.convert_layout import dims, has_static_shape, rank
+from jointdnn_tvm.passes.layouts import dims, has_static_shape, rank
+from jointdnn_tvm.passes.main_function import without_main
 
 INLINE_ELEMENTS = 8
 """A constant of up to so many elements stays in the graph."""
@@ -62,7 +63,8 @@ def fold_weights(
     params = [*main.params[:num_input], *folder.params]
     body = relax.SeqExpr([relax.DataflowBlock(kept)], main.body.body)
     function = relax.Function(params, body, main.ret_ty, main.is_pure, main.attrs)
-    folded = tvm.IRModule({**dict(module.functions), module.get_global_var("main"): function})
+    folded = without_main(module)
+    folded["main"] = function
     return folded, folder.weights()
 
 

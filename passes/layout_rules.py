@@ -6,21 +6,14 @@ it emitted with the order of its dimensions; or None when every operand has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from tvm import relax
 
-from jointdnn_tvm.passes.convert_layout import (
-    NHWC,
-    Layouts,
-    Stored,
-    dims,
-    has_static_shape,
-    rank,
-)
-
-Rule = Callable[[Any, Layouts], "Stored | None"]
+from jointdnn_tvm.passes.layout_rules_for_shapes import permute_dims, reshape
+from jointdnn_tvm.passes.layout_rules_for_windows import conv2d, pool2d, resize2d
+from jointdnn_tvm.passes.layouts import Layouts, Rule, Stored, rank
 
 
 def elementwise(call: Any, layouts: Layouts) -> Stored | None:
@@ -28,143 +21,6 @@ def elementwise(call: Any, layouts: Layouts) -> Stored | None:
     axes = layouts.preferred(call.args, rank(call))
     args = [layouts.broadcast(arg, axes) if rank(arg) >= 0 else arg for arg in call.args]
     return Stored(layouts.emit(relax.Call(call.op, args, call.attrs)), axes)
-
-
-def conv2d(call: Any, layouts: Layouts) -> Stored | None:
-    """A convolution takes NHWC and a kernel of [height, width, in, out]."""
-    attrs = call.attrs
-    if attrs.data_layout != "NCHW" or attrs.kernel_layout != "OIHW":
-        return None
-    result = relax.op.nn.conv2d(
-        layouts.load(call.args[0], NHWC),
-        layouts.load(call.args[1], (2, 3, 1, 0)),
-        strides=attrs.strides,
-        padding=attrs.padding,
-        dilation=attrs.dilation,
-        groups=attrs.groups,
-        data_layout="NHWC",
-        kernel_layout="HWIO",
-        out_dtype=attrs.out_dtype,
-    )
-    return Stored(layouts.emit(result), NHWC)
-
-
-def pool2d(operator: Callable[..., Any]) -> Rule:
-    """A pool follows its input when that is NHWC."""
-
-    def rule(call: Any, layouts: Layouts) -> Stored | None:
-        if layouts.stored(call.args[0]).axes != NHWC or call.attrs.layout != "NCHW":
-            return None
-        attrs = call.attrs
-        result = operator(
-            layouts.load(call.args[0], NHWC),
-            pool_size=attrs.pool_size,
-            strides=attrs.strides,
-            padding=attrs.padding,
-            dilation=attrs.dilation,
-            ceil_mode=attrs.ceil_mode,
-            count_include_pad=attrs.count_include_pad,
-            layout="NHWC",
-        )
-        return Stored(layouts.emit(result), NHWC)
-
-    return rule
-
-
-def resize2d(call: Any, layouts: Layouts) -> Stored | None:
-    """A resize follows its input when that is NHWC."""
-    attrs = call.attrs
-    if layouts.stored(call.args[0]).axes != NHWC or attrs.layout != "NCHW":
-        return None
-    result = relax.op.image.resize2d(
-        layouts.load(call.args[0], NHWC),
-        call.args[1],
-        roi=list(attrs.roi),
-        layout="NHWC",
-        method=attrs.method,
-        coordinate_transformation_mode=attrs.coordinate_transformation_mode,
-        rounding_method=attrs.rounding_method,
-        cubic_alpha=attrs.cubic_alpha,
-        cubic_exclude=attrs.cubic_exclude,
-        extrapolation_value=attrs.extrapolation_value,
-        out_dtype=attrs.out_dtype,
-    )
-    return Stored(layouts.emit(result), NHWC)
-
-
-def permute_dims(call: Any, layouts: Layouts) -> Stored | None:
-    """Moves nothing: the stored tensor is the same under another order."""
-    stored = layouts.stored(call.args[0])
-    if stored.axes is None:
-        return None
-    axes = call.attrs.axes
-    order = list(reversed(range(rank(call)))) if axes is None else [int(a) for a in axes]
-    order = [axis % len(order) for axis in order]
-    return Stored(stored.value, tuple(order.index(axis) for axis in stored.axes))
-
-
-def reshape(call: Any, layouts: Layouts) -> Stored | None:
-    """Dimensions that are merged have to be stored side by side; the others may be anywhere."""
-    source = call.args[0]
-    if not (has_static_shape(source) and has_static_shape(call)):
-        return None
-    before, after = dims(source), dims(call)
-    axes = layouts.stored(source).axes
-    groups = reshape_groups(before, after)
-    if groups is None or axes is None:
-        return None
-    # Ordered by where their last dimension is stored: what is innermost stays innermost.
-    groups.sort(key=lambda group: max(axes.index(axis) for axis in group[0]))
-    wanted = [axis for group in groups for axis in group[0]]
-    units = [axis for axis in axes if axis not in wanted]
-    stored = layouts.load(source, _near(axes, units + wanted, before))
-    order = _insert_units([axis for group in groups for axis in group[1]], after)
-    shape = [after[axis] for axis in order]
-    if shape == dims(stored):
-        return Stored(stored, tuple(order))
-    return Stored(layouts.emit(relax.op.reshape(stored, shape)), tuple(order))
-
-
-def _near(axes: tuple[int, ...], wanted: list[int], shape: list[int]) -> tuple[int, ...]:
-    """The order that the tensor already has, when only dimensions of one element differ."""
-
-    def solid(order: Sequence[int]) -> list[int]:
-        return [axis for axis in order if shape[axis] != 1]
-
-    return axes if solid(axes) == solid(wanted) else tuple(wanted)
-
-
-def reshape_groups(
-    before: Sequence[int], after: Sequence[int]
-) -> list[tuple[list[int], list[int]]] | None:
-    """Which dimensions of a shape become which of another, dimensions of one element left out."""
-    left = [i for i, dim in enumerate(before) if dim != 1]
-    right = [i for i, dim in enumerate(after) if dim != 1]
-    if 0 in before or 0 in after:
-        return None
-    groups = []
-    while left and right:
-        sources, targets = [left.pop(0)], [right.pop(0)]
-        source, target = before[sources[0]], after[targets[0]]
-        while source != target:
-            if source < target and left:
-                sources.append(left.pop(0))
-                source *= before[sources[-1]]
-            elif target < source and right:
-                targets.append(right.pop(0))
-                target *= after[targets[-1]]
-            else:
-                return None
-        groups.append((sources, targets))
-    return None if left or right else groups
-
-
-def _insert_units(order: list[int], shape: list[int]) -> list[int]:
-    """Puts each dimension of one element right behind the one before it in logical order."""
-    for axis, dim in enumerate(shape):
-        if dim == 1:
-            order.insert(order.index(axis - 1) + 1 if axis else 0, axis)
-    return order
 
 
 def reduction(call: Any, layouts: Layouts) -> Stored | None:

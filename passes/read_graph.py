@@ -8,7 +8,7 @@ from tvm import relax
 from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.graph import Graph, Group, Placement, Tensor, size_bytes
 from jointdnn_tvm.passes.attributes import GROUP_KEY, OPERATORS, PLACEMENT
-from jointdnn_tvm.passes.convert_layout import has_static_shape
+from jointdnn_tvm.passes.layouts import has_static_shape
 from jointdnn_tvm.placement import SIDES
 
 

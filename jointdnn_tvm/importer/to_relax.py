@@ -21,7 +21,7 @@ from jointdnn_tvm.importer.convert_operators import CONVERTERS
 from jointdnn_tvm.importer.convertible import is_convertible
 from jointdnn_tvm.importer.infer_types import one_line
 from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
-from jointdnn_tvm.passes.convert_layout import dims, has_static_shape
+from jointdnn_tvm.passes.layouts import dims, has_static_shape
 
 _SHAPED_BY_DATA = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
