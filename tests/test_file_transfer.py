@@ -10,7 +10,7 @@ import pytest
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
-from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC, send_file
+from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC, file_digest, send_file
 from jointdnn_tvm.runtime.remote import connect
 from tests.deployment import device_server, eventually
 
@@ -75,6 +75,14 @@ def test_a_device_refuses_nonsense(device: Address, header: bytes) -> None:
         sender.settimeout(10)
         sender.sendall(struct.pack("<ii", FILE_MAGIC, len(header)) + header)
         assert b'"error"' in sender.recv(4096)
+
+
+def test_a_digest_that_is_not_the_files(device: Address, folder: Path, tmp_path: Path) -> None:
+    file = _file(tmp_path / "a.so", 10)
+    with pytest.raises(DeviceError, match="is something else; send it again"):
+        send_file(device, file, sha256="0" * 64)
+    assert send_file(device, file, sha256=file_digest(file)) == file_digest(file)
+    assert not (folder / "cache" / ("0" * 64)).exists()
 
 
 def test_no_such_file(device: Address, tmp_path: Path) -> None:

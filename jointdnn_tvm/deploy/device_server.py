@@ -25,15 +25,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from jointdnn_tvm.deploy import file_receiver, session
+from jointdnn_tvm.deploy import file_receiver, rpc_session
 from jointdnn_tvm.deploy.device_info import DeviceInfo, this_device
 from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, FileCache
-from jointdnn_tvm.deploy.handshake import FILE_MAGIC, Handshake
+from jointdnn_tvm.deploy.handshake import Handshake
 from jointdnn_tvm.deploy.processes import Child, close_all, fork
 from jointdnn_tvm.deploy.registration import Registration
 from jointdnn_tvm.deploy.sockets import keep_alive, listen
 from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
 
 _TICK_S = 0.5
 _PARTING_S = 1.0
@@ -87,7 +88,7 @@ class DeviceServer:
         self._transfers: set[Child] = set()
         self._registration: Registration | None = None
         self._stopping = False
-        session.preload()
+        rpc_session.preload()
 
     def register(self) -> None:
         """Register with the tracker, if there is one; DeviceError when it does not answer."""
@@ -190,7 +191,7 @@ class DeviceServer:
         def work() -> None:
             self._leave_to(connection)
             connection.setblocking(True)
-            session.serve(connection.detach(), workdir, self._info, self._cache)
+            rpc_session.serve(connection.detach(), workdir, self._info, self._cache)
 
         child = fork(work)
         throttle = Throttle(child.pid, self.config.slowdown)

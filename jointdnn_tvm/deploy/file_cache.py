@@ -17,7 +17,6 @@ from jointdnn_tvm.errors import DeviceError
 
 DEFAULT_CAPACITY_BYTES = 16 << 30
 _DIGEST = re.compile("[0-9a-f]{64}")
-_BLOCK_BYTES = 1 << 20
 _INCOMING = "incoming-"
 _STALE_S = 3600.0
 
@@ -26,15 +25,6 @@ def default_directory() -> Path:
     """The user's own cache folder for device servers."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "jointdnn" / "device"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class FileCache:

@@ -11,8 +11,9 @@ import struct
 import time
 from contextlib import suppress
 
+from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
+
 RPC_MAGIC = 0xFF271
-FILE_MAGIC = 0x4A44464C
 KEY_MISMATCH = RPC_MAGIC + 2
 _MAX_TEXT_BYTES = 4096
 _PATIENCE_S = 10.0
@@ -37,6 +38,8 @@ class Handshake:
         """
         try:
             part = self.connection.recv(self._missing())
+            # TVM's client sends bit by bit and waits for each to be acknowledged (Nagle).
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except BlockingIOError:
             return False
         if not part:

@@ -54,6 +54,8 @@ class TrackerConnection:
         data = b""
         while len(data) < size:
             self._socket.settimeout(max(until - time.monotonic(), 0.001))
+            # An answer comes in two parts, the second once the first is acknowledged.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             part = self._socket.recv(size - len(data))
             if not part:
                 raise ConnectionError("the tracker closed the connection")

@@ -23,7 +23,8 @@ import tvm_ffi
 from tvm.rpc import _ffi_api
 
 from jointdnn_tvm.deploy.device_info import DeviceInfo
-from jointdnn_tvm.deploy.file_cache import FileCache, file_digest
+from jointdnn_tvm.deploy.file_cache import FileCache
+from jointdnn_tvm.runtime.file_transfer import file_digest
 
 REGISTRARS = ("jointdnn_tvm.runtime.stage_server",)
 """Modules whose `register(find_file)` adds functions to a session, when they exist.
