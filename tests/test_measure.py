@@ -186,3 +186,26 @@ def test_summary_is_the_median_and_the_middle_half() -> None:
     assert summary == Measurement(3.0, 2.0, 5, None, "s")
     assert summarise([2.0], "s") == Measurement(2.0, 0.0, 1, None, "s")
     assert "clock" in str(summarise([0.0, 1.0], "s").reason)
+
+
+def test_a_flushed_cache_takes_longer(device: tuple[ServerProcess, Address], library: Path) -> None:
+    found: dict[bool, Measurement] = {}
+    for flush in (False, True):
+        config = EvaluatorConfig(number=5, repeat=5, min_repeat_ms=0, enable_cpu_cache_flush=flush)
+        open_session = partial(connect, device[1], deadline_s=20)
+
+        def record(_: Workload, measurement: Measurement, flush: bool = flush) -> None:
+            found[flush] = measurement
+
+        measure([PRODUCT], library, open_session, "cpu", record, config)
+    warm, cold = (found[flush].latency_s for flush in (False, True))
+    assert warm is not None
+    assert cold is not None
+    assert warm < cold < 0.05
+
+
+def test_a_type_that_cannot_be_sent(device: tuple[ServerProcess, Address], library: Path) -> None:
+    odd = Workload("odd", "product", (((16, 16), "no_such_type"),))
+    found = _measure([odd, PRODUCT], library, device[1])
+    assert found["odd"].latency_s is None
+    assert found["product"].reason is None

@@ -133,6 +133,14 @@ def test_late_even_though_the_call_came_back(session: RemoteSession) -> None:
     assert not session.alive
 
 
+def test_an_interrupted_session_is_not_used_again(session: RemoteSession) -> None:
+    with pytest.raises(KeyboardInterrupt), session.deadline(10, "waiting"):
+        raise KeyboardInterrupt
+    assert not session.alive
+    with pytest.raises(DeviceError, match="was interrupted while waiting"):
+        session.function("jointdnn.device_info")
+
+
 def test_closed_is_closed(device: tuple[int, Address]) -> None:
     session = connect(device[1], deadline_s=20)
     session.close()

@@ -16,7 +16,9 @@ HELP = "serve this machine as a device, registered with a tracker"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--tracker", metavar="HOST:PORT", help="register with this tracker")
-    parser.add_argument("--key", default="device", help="what clients ask the tracker for")
+    parser.add_argument(
+        "--key", type=_key, default="device", help="what clients ask the tracker for"
+    )
     parser.add_argument("--target", default="host", help="the profile of this machine")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=int, default=9090, help="0: any free one (%(default)s)")
@@ -72,6 +74,12 @@ def _warn(host: str, tracker: Address | None) -> None:
             f"give --host an address that they can",
             file=sys.stderr,
         )
+
+
+def _key(text: str) -> str:
+    if not text or len(text.split()) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one word")
+    return text
 
 
 def _factor(text: str) -> float:

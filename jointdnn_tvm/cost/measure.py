@@ -26,7 +26,7 @@ from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
 
 SOURCE = "measured:time_evaluator"
 _IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
-_DUTY_PERIOD_MS = 2.0  # of a slowed device, times its slowdown (see deploy/throttle.py)
+_FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
 _UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
 
 
@@ -191,19 +191,21 @@ class _Bench:
                 times = self._times(workload)
         except DeviceError as error:
             return Measurement.failure(told_by_device(error) or str(error), self._source)
+        except (RuntimeError, TypeError, ValueError) as error:  # a type that cannot be sent
+            return Measurement.failure(str(error), self._source)
         return summarise(times, self._source)
 
     def _times(self, workload: Workload) -> Sequence[float]:
         machine = VirtualMachine(self._module, self._device)
         machine.set_input(workload.function, *map(self._argument, workload.arguments))
         config = self._config
-        timer = machine.time_evaluator(
+        timer = machine.module.time_evaluator(
             "invoke_stateful",
             self._device,
             number=config.number,
             repeat=config.repeat + 1,
             min_repeat_ms=config.min_repeat_ms,
-            f_preproc="cache_flush_cpu_non_first_arg" if config.enable_cpu_cache_flush else "",
+            cache_flush_bytes=_FLUSH_BYTES if config.enable_cpu_cache_flush else 0,
         )
         return list(timer(workload.function).results)[1:]
 

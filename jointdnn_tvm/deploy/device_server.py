@@ -39,6 +39,7 @@ from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
 _TICK_S = 0.5
 _PARTING_S = 1.0
 _MAX_WAITING = 64
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class DeviceServer:
             self._end_session()
 
     def _accept(self) -> None:
-        with suppress(BlockingIOError, ConnectionError):
+        with suppress(OSError):  # it went away again, or there are too many
             connection, peer = self._listener.accept()
             keep_alive(connection)
             handshake = Handshake(connection, f"{peer[0]}:{peer[1]}")
@@ -181,8 +182,12 @@ class DeviceServer:
             handshake = self._waiting.popleft()
             if handshake.left():
                 handshake.connection.close()
-            else:
+                continue
+            try:
                 self._start_session(handshake)
+            except OSError as error:  # no process, no memory, no disk
+                handshake.connection.close()
+                _log(f"no session for {handshake.peer}: {error}")
 
     def _start_session(self, handshake: Handshake) -> None:
         workdir = Path(tempfile.mkdtemp(prefix="jointdnn-session-"))
@@ -195,12 +200,12 @@ class DeviceServer:
 
         child = fork(work)
         throttle = Throttle(child.pid, self.config.slowdown)
-        throttle.start()
-        with suppress(OSError):  # if the client has gone, the session notices it first
-            handshake.accept(self.config.key)
         ends_at = time.monotonic() + (handshake.timeout_s or math.inf)
         self._session = _Session(child, handshake.peer, connection, workdir, throttle, ends_at)
         self._selector.register(child.alive, selectors.EVENT_READ, self._end_session)
+        throttle.start()
+        with suppress(OSError):  # if the client has gone, the session notices it first
+            handshake.accept(self.config.key)
         _log(f"session of {handshake.peer} begins")
 
     def _end_session(self) -> None:
@@ -222,8 +227,13 @@ class DeviceServer:
             self._leave_to(connection)
             file_receiver.receive(connection, handshake.text, self._cache)
 
-        child = fork(work)
-        connection.close()
+        try:
+            child = fork(work)
+        except OSError as error:
+            _log(f"no process for a file of {handshake.peer}: {error}")
+            return
+        finally:
+            connection.close()
         self._transfers.add(child)
         self._selector.register(
             child.alive, selectors.EVENT_READ, lambda: self._end_transfer(child)
@@ -237,7 +247,7 @@ class DeviceServer:
     def _leave_to(self, connection: socket.socket) -> None:
         """In a child: let go of everything of the listening process but this connection."""
         signal.set_wakeup_fd(-1)
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        for sig in _STOPS:
             signal.signal(sig, signal.SIG_DFL)
         sources = [key.fileobj for key in self._selector.get_map().values()]
         self._selector.close()
@@ -259,11 +269,11 @@ class DeviceServer:
 
 
 def _wake_on_signals(stop: Callable[[], None]) -> socket.socket:
-    """SIGTERM and SIGINT call `stop`; the returned socket becomes readable then."""
+    """The signals that end a server call `stop`; the returned socket becomes readable then."""
     wake, raised = socket.socketpair()
     raised.setblocking(False)
     signal.set_wakeup_fd(raised.detach())
-    for sig in (signal.SIGTERM, signal.SIGINT):
+    for sig in _STOPS:
         signal.signal(sig, lambda *_: stop())
     return wake
 

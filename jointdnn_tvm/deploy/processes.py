@@ -6,9 +6,7 @@ import ctypes
 import os
 import signal
 import socket
-import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,8 +49,9 @@ def fork(work: Callable[[], None]) -> Child:
         _prefer_for_oom()
         work()
         code = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        reason = " ".join(str(error).split())[:500]
+        print(f"jointdnn: {type(error).__name__}: {reason}", file=sys.stderr)
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -66,21 +65,6 @@ def close_all(sources: Iterable[Any], but: socket.socket | None = None) -> None:
                 os.close(source)
         elif source is not but:
             source.close()
-
-
-def end_group(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
-    """End a process that leads its own group, and the group: politely first, then for good."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        os.killpg(process.pid, signal.SIGCONT)
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _die_with(parent: int) -> None:

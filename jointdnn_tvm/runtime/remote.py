@@ -74,6 +74,9 @@ class RemoteSession:
             if isinstance(error, RPCError):
                 raise DeviceError(f"{self} failed while {what}: {_reason(error)}") from error
             raise
+        except KeyboardInterrupt:
+            self._ended = f"was interrupted while {what}"  # an answer may still be on its way
+            raise
         else:
             if not alarm.cancel():
                 raise self._too_late(seconds, what)
