@@ -18,6 +18,7 @@ from jointdnn_tvm.importer.onnx_graph import OnnxGraph
 from jointdnn_tvm.importer.read_model import read_onnx_graph
 from jointdnn_tvm.importer.simplify import simplify
 from jointdnn_tvm.importer.to_relax import to_relax
+from jointdnn_tvm.interrupts import let_interrupts_through
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
 from jointdnn_tvm.passes.pipeline import grouping
@@ -72,6 +73,7 @@ def load_network(
     Raises:
         ModelError: the file cannot be read, checked or imported.
     """
+    let_interrupts_through()
     path = Path(path)
     shapes = shapes or {}
     graph = read_onnx_graph(path, shapes)

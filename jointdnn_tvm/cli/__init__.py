@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from jointdnn_tvm.errors import JointdnnError
+from jointdnn_tvm.interrupts import interruptible
 
 VERBS = (
     "demo",
@@ -33,27 +34,35 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns 0 done, 1 failed, 2 usage, 130 interrupted."""
+    """Run one verb; returns 0 done, 1 failed, 2 usage, 128 and the signal's number interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(words).parse_args(words)
-    verb = _verb(args.verb)
-    try:
-        _print_result(verb, args, verb.run(args))
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output went away (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except JointdnnError as error:
-        if args.debug:
-            traceback.print_exc()
-        return _fail(str(error), 1)
-    except Exception as error:
-        if args.debug:
-            traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        return _fail(f"unexpected {reason}; run again with --debug and report the traceback", 1)
+    with interruptible() as interruption:
+        try:
+            args = _parser(words).parse_args(words)
+            verb = _verb(args.verb)
+            _print_result(verb, args, verb.run(args))
+        except KeyboardInterrupt:
+            return _fail("interrupted", 128 + interruption.signal)
+        except BrokenPipeError:  # the reader of our output went away (`| head`)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            if "--debug" in words:
+                traceback.print_exc()
+            return _fail(_explain(error), 1)
     return 0
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, JointdnnError):
+        return str(error)
+    if isinstance(error, OSError):  # no room, no permission, too many open files
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{place}; --debug shows where"
+    if isinstance(error, MemoryError):
+        return "out of memory; free some, or use a smaller network"
+    reason = f"{type(error).__name__}: {error}"
+    return f"unexpected {reason}; run again with --debug and report the traceback"
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
