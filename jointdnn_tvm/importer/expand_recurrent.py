@@ -81,6 +81,11 @@ class _Layer:
                 f"{self._node.describe()} uses the activation {', '.join(sorted(unknown))}, which "
                 f"is not supported; supported are {', '.join(sorted(_KNOWN))}"
             )
+        if self._node.attribute("input_forget", 0):
+            raise ModelError(
+                f"{self._node.describe()} couples its input and forget gates, which is not "
+                "supported; export it with input_forget=0"
+            )
         weight_shape = self._graph.shape(self._node.input(2))
         self._hidden = weight_shape[-1] if weight_shape else self._node.attribute("hidden_size")
 
@@ -126,14 +131,11 @@ class _Layer:
     ) -> tuple[str, str]:
         f, g, h = direction.activations
         gates = self._emit("Add", row, self._emit("MatMul", hidden, direction.recurrent))
-        if direction.peepholes or self._node.attribute("input_forget", 0):
+        if direction.peepholes:
             i, o, forget, c = self._emit.split(gates, 4, axis=1)
-            if direction.peepholes:
-                i = self._emit("Add", i, self._emit("Mul", direction.peepholes[0], cell))
-                forget = self._emit("Add", forget, self._emit("Mul", direction.peepholes[2], cell))
+            i = self._emit("Add", i, self._emit("Mul", direction.peepholes[0], cell))
+            forget = self._emit("Add", forget, self._emit("Mul", direction.peepholes[2], cell))
             i, forget = self._activate(i, f), self._activate(forget, f)
-            if self._node.attribute("input_forget", 0):
-                forget = self._emit("Sub", self._like(1.0), i)
             out_gate = ""
         else:  # one activation for the three gates that lie side by side
             three, c = self._emit.split(gates, [3 * self._hidden, self._hidden], axis=1)
@@ -142,8 +144,7 @@ class _Layer:
         kept = self._emit("Mul", forget, cell)
         new = self._emit("Add", kept, self._emit("Mul", i, self._activate(c, g)))
         if not out_gate:
-            if direction.peepholes:
-                o = self._emit("Add", o, self._emit("Mul", direction.peepholes[1], new))
+            o = self._emit("Add", o, self._emit("Mul", direction.peepholes[1], new))
             out_gate = self._activate(o, f)
         squashed = self._activate(new, h, clip=False)
         return self._emit("Mul", out_gate, squashed), new

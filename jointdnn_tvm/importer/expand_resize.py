@@ -65,6 +65,9 @@ def _scales(
     if given is None or given.size == 0:
         if node.input(3) not in graph.constants:
             return None
+        given = None
+    aligned = node.attribute("coordinate_transformation_mode") == "align_corners"
+    if given is None or aligned:  # onnxruntime aligns the corners of the sizes that come out
         return [out / size for size, out in zip(shape, result, strict=True)]
     scales = [1.0] * len(shape)
     axes = node.attribute("axes") or range(len(shape))
