@@ -35,7 +35,8 @@ def build(
 ) -> Bundle:
     """Compile the stages of a plan, one library a side.
 
-    With `fallback` the mobile side can run every stage, so that a lost cloud costs time only.
+    With `fallback` the mobile side can run every stage, so that a lost cloud costs time only;
+    a cloud of the very same target then gets the same library.
     `dump_ir` is a folder that then holds the module after each pass. BuildError says which side
     failed, and why.
     """
@@ -45,15 +46,17 @@ def build(
     with _pass_context(dump_ir / "partitioning" if dump_ir else None):
         module = partitioning(placement)(network.grouped)
     profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
+    shared = fallback and plan.mobile == plan.cloud
     halves: dict[Side, Half] = {}
     with tempfile.TemporaryDirectory(prefix="jointdnn-build-") as folder:
         for side, profile in profiles.items():
             held = manifest.stages_on(side)
             if not held:
                 continue
-            library = Path(folder) / library_name(side)
-            part = _only(module, [s.name for s in held])
-            compile_library(part, profile, library, dump_ir=dump_ir / side if dump_ir else None)
+            library = Path(folder) / library_name("mobile" if shared else side)
+            if not library.exists():
+                part = _only(module, [s.name for s in held])
+                compile_library(part, profile, library, dump_ir=dump_ir / side if dump_ir else None)
             weights = {w: network.weights[w] for s in held for w in s.weights}
             halves[side] = Half(library.read_bytes(), weights)
     return Bundle(manifest, halves)

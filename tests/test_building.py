@@ -56,6 +56,14 @@ def test_each_side_has_the_weights_of_its_stages(branching: Network, built: Bund
     assert on_cloud == built.halves["cloud"].weights.keys() < branching.weights.keys()
 
 
+def test_sides_of_one_target_share_the_library(branching: Network, built: Bundle) -> None:
+    assert built.halves["cloud"].library == built.halves["mobile"].library
+    plan = plan_of(branching, interleaved(branching))
+    apart = build(branching, replace(plan, cloud=replace(plan.cloud, vector_registers=8)))
+    assert apart.halves["cloud"].library != apart.halves["mobile"].library
+    assert len(apart.halves["cloud"].library) < len(apart.halves["mobile"].library)
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_one_sided_placement_without_fallback_has_one_half(branching: Network, side: Side) -> None:
     made = build(branching, plan_of(branching, all_on(branching, side)), fallback=False)
