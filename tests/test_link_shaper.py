@@ -1,5 +1,4 @@
 import socket
-import statistics
 import struct
 import threading
 import time
@@ -60,7 +59,7 @@ def _exchange_s(connection: socket.socket, up: int, down: int) -> float:
 
 @pytest.mark.parametrize(
     ("uplink_bps", "downlink_bps", "rtt_s", "repeats"),
-    [(1.1e6, 2.03e6, 0.07, 1), (5.85e6, 13.76e6, 0.05, 2), (18.88e6, 54.97e6, 0.01, 5)],
+    [(1.1e6, 2.03e6, 0.07, 1), (5.85e6, 13.76e6, 0.05, 3), (18.88e6, 54.97e6, 0.01, 5)],
 )
 def test_takes_the_time_that_the_link_would(
     server: Address, uplink_bps: float, downlink_bps: float, rtt_s: float, repeats: int
@@ -72,10 +71,9 @@ def test_takes_the_time_that_the_link_would(
     ):
         for up, down in ((KB200, 1), (1, KB200)):
             due_s = 8 * (8 + up) / uplink_bps + 8 * down / downlink_bps + rtt_s
-            took_s = [_exchange_s(connection, up, down) for _ in range(repeats)]
-            assert min(took_s) >= due_s
-            assert statistics.median(took_s) == pytest.approx(due_s, rel=0.1)
-        idle_s = statistics.median(_exchange_s(connection, 1, 1) for _ in range(5))
+            took_s = min(_exchange_s(connection, up, down) for _ in range(repeats))
+            assert due_s <= took_s < 1.1 * due_s
+        idle_s = min(_exchange_s(connection, 1, 1) for _ in range(5))
         assert rtt_s <= idle_s < rtt_s + 0.01
 
 

@@ -77,9 +77,10 @@ with LoopbackLab():
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_outlives_its_owner(sig: signal.Signals) -> None:
+def test_nothing_outlives_its_owner(tmp_path: Path, sig: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -90,3 +91,4 @@ def test_nothing_outlives_its_owner(sig: signal.Signals) -> None:
         assert len(groups) == 3
         owner.send_signal(sig)
     assert eventually(lambda: not any(map(group_members, groups)))
+    assert not list(tmp_path.iterdir())

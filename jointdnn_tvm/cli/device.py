@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from jointdnn_tvm.deploy.sockets import warn_if_exposed
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="emulate a processor F times slower by stopping sessions most of the time",
     )
+    parser.add_argument("--private-cache", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -47,23 +51,30 @@ def run(args: argparse.Namespace) -> None:
     from jointdnn_tvm.deploy.device_server import DeviceConfig, DeviceServer
     from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, default_directory
 
-    config = DeviceConfig(
-        cache=args.cache or default_directory(),
-        host=args.host,
-        port=args.port,
-        key=args.key,
-        tracker=tracker,
-        target=target,
-        slowdown=args.slowdown,
-        cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
-    )
-    server = DeviceServer(config)
-    _warn(config.host, config.tracker)
-    server.register()
-    if args.until_stdin_closes:
-        server.stop_at_end_of(0)
-    print(f"READY {server.address}", flush=True)
-    server.serve()
+    with _private_folder() if args.private_cache else nullcontext(args.cache) as cache:
+        config = DeviceConfig(
+            cache=cache or default_directory(),
+            host=args.host,
+            port=args.port,
+            key=args.key,
+            tracker=tracker,
+            target=target,
+            slowdown=args.slowdown,
+            cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
+        )
+        server = DeviceServer(config)
+        _warn(config.host, config.tracker)
+        server.register()
+        if args.until_stdin_closes:
+            server.stop_at_end_of(0)
+        print(f"READY {server.address}", flush=True)
+        server.serve()
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="jointdnn-device-") as folder:
+        yield Path(folder)
 
 
 def _warn(host: str, tracker: Address | None) -> None:

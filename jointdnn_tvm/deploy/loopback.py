@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -45,12 +44,11 @@ class LoopbackLab:
         return self
 
     def _start(self, stack: ExitStack) -> None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-lab-"))
         tracker = self._launch(stack, "tracker", "tracker", ["tracker", "--port", "0"])
         self.tracker = tracker.wait_ready(_START_S)
         for key, target, slowdown in self._devices:
             words = ["device", "--port", "0", "--tracker", str(self.tracker), "--key", key]
-            words += ["--target", target, "--slowdown", str(slowdown), "--cache", f"{folder}/{key}"]
+            words += ["--target", target, "--slowdown", str(slowdown), "--private-cache"]
             self._launch(stack, key, f"{key} device server", words)
         for key in (self.mobile_key, self.cloud_key):
             self._addresses[key] = self._servers[key].wait_ready(_START_S)
