@@ -303,6 +303,26 @@ def test_where_the_cloud_is_must_be_said(new_bundle: Save) -> None:
         open_session(new_bundle())
 
 
+def test_connection_is_closed_when_the_cloud_cannot_be_opened(
+    new_bundle: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Remote:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    def refuse(*_args: object) -> None:
+        raise DeviceError("its disk is full")
+
+    remote = Remote()
+    monkeypatch.setattr("jointdnn_tvm.runtime.session.reach", lambda *args: remote)
+    monkeypatch.setattr("jointdnn_tvm.runtime.session.RemoteCloud.connect", refuse)
+    with pytest.raises(DeviceError, match="its disk is full"):
+        open_session(new_bundle(), cloud="somewhere:1")
+    assert remote.closed == 1
+
+
 def test_cloud_that_is_not_there(new_bundle: Save) -> None:
     with pytest.raises(DeviceError, match=r"127\.0\.0\.1:1"):
         open_session(new_bundle(), cloud="127.0.0.1:1", timeout_s=2.0)
