@@ -97,7 +97,7 @@ def freeze_settings(case: Case) -> tuple[onnx.ModelProto, list[Array]]:
     initializers = {tensor.name for tensor in model.graph.initializer}
     names = [item.name for item in model.graph.input if item.name not in initializers]
     is_setting = [_is_setting(array) for array in case.inputs]
-    if all(is_setting) and any(node.input for node in model.graph.node):
+    if is_setting and all(is_setting) and any(node.input for node in model.graph.node):
         is_setting[0] = _needs_constants(model)
     left = []
     for name, array, frozen in zip(names, case.inputs, is_setting, strict=False):

@@ -71,11 +71,35 @@ def _slice(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
 
 def _bit_cast(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     dtype = str(graph.dtype(node.outputs[0]))
+    if str(graph.dtype(node.input(0))) == "bool":  # one bit in vector registers
+        return relax.op.astype(inputs[0], dtype)
 
     def reinterpret(value: Any) -> Any:
         return te.compute(value.shape, lambda *i: tirx.reinterpret(dtype, value(*i)), "bit_cast")
 
     return builder.call_te(reinterpret, inputs[0], primfunc_name_hint="bit_cast")
+
+
+def _bit_shift(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    """A shift by less than nothing or by all bits and more leaves the sign, or nothing."""
+    value, places = inputs
+    dtype = graph.dtype(node.input(0))
+    if dtype is None:
+        return None
+    bits = 8 * dtype.itemsize
+    known = graph.constants.get(node.input(1))
+    if known is not None and (known >= 0).all() and (known < bits).all():
+        return None
+    to_right = node.attribute("direction") == "RIGHT"
+    shift = relax.op.right_shift if to_right else relax.op.left_shift
+    zero, last = (relax.const(number, str(dtype)) for number in (0, bits - 1))
+    fits = relax.op.less_equal(places, last)
+    if dtype.kind == "i":
+        fits = relax.op.logical_and(fits, relax.op.greater_equal(places, zero))
+    shifted = shift(value, relax.op.where(fits, places, last))
+    if to_right and dtype.kind == "i":
+        return shifted
+    return relax.op.where(fits, shifted, zero)
 
 
 def _cumulative_product(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
@@ -95,6 +119,7 @@ def _integers(name: str, graph: OnnxGraph) -> list[int]:
 
 CONVERTERS: dict[str, Converter] = {
     "BitCast": _bit_cast,
+    "BitShift": _bit_shift,
     "Clip": _clip,
     "CumProd": _cumulative_product,
     "Slice": _slice,

@@ -83,8 +83,11 @@ def _tvm_is_right(
         return False
     if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
-    exact = all(size * scale == out for size, out, scale in zip(shape, result, scales, strict=True))
-    return exact and shape[:2] == result[:2]
+    axes = list(zip(shape, result, scales, strict=True))
+    if shape[:2] != result[:2] or any(size * scale != out for size, out, scale in axes):
+        return False
+    nearest = node.attribute("mode", "nearest") == "nearest"  # a last bit may decide, but for these
+    return not nearest or all(scale in (1, 2, 4, 8) for scale in scales)
 
 
 def _matrix(node: Node, size: int, out: int, scale: float) -> Array:

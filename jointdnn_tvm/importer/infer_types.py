@@ -14,6 +14,9 @@ from jointdnn_tvm.importer.read_tensors import check_shape
 _SHOWN = 4096
 """Constants of at most this many elements are shown to shape inference."""
 
+_TYPE_OF_INPUT = ("GroupNormalization", "MeanVarianceNormalization")
+"""Functions whose types ONNX infers from their bodies only."""
+
 _RANDOM = (
     "Bernoulli",
     "Dropout",
@@ -63,6 +66,8 @@ def infer_types(node: Node, graph: OnnxGraph) -> None:
             f"{node.describe()} does not fit its inputs: {one_line(error)}; check the model, or "
             "the shapes given with --shape"
         ) from error
+    if not inferred and node.op in _TYPE_OF_INPUT:
+        inferred = {node.outputs[0]: types[node.input(0)]}
     for name, kind in inferred.items():
         if name:
             _check_type(name, kind)

@@ -134,7 +134,17 @@ def _dropout_mask(node: Node, graph: OnnxGraph) -> list[Node] | None:
     return Writer(node, graph).finish("Identity", node.input(0))
 
 
+def _hyperbolic(node: Node, graph: OnnxGraph) -> list[Node] | None:
+    """By exponentials: TVM has no vectorised form."""
+    write = Writer(node, graph)
+    value = node.input(0)
+    grown, shrunk = write("Exp", value), write("Exp", write("Neg", value))
+    combined = write("Add" if node.op == "Cosh" else "Sub", grown, shrunk)
+    return write.finish("Mul", combined, write.like(0.5, value))
+
+
 _RULES: dict[str, Callable[[Node, OnnxGraph], list[Node] | None]] = {
+    "Cosh": _hyperbolic,
     "Dropout": _dropout_mask,
     "IsInf": _is_inf,
     "LpNormalization": _lp_norm,
@@ -143,5 +153,6 @@ _RULES: dict[str, Callable[[Node, OnnxGraph], list[Node] | None]] = {
     "ReduceMax": _bool_extreme,
     "ReduceMin": _bool_extreme,
     "ReverseSequence": _reverse_sequence,
+    "Sinh": _hyperbolic,
     "SpaceToDepth": _space_to_depth,
 }

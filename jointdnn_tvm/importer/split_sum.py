@@ -14,8 +14,8 @@ def split_sum(node: Node, graph: OnnxGraph) -> list[Node] | None:
         return None
     first, *rest = node.inputs
     nodes = []
-    for name in rest:
-        output = node.outputs[0] if name is rest[-1] else graph.fresh(node.outputs[0])
+    for count, name in enumerate(rest, start=1):
+        output = node.outputs[0] if count == len(rest) else graph.fresh(node.outputs[0])
         nodes.append(make_node(binary, [first, name], [output]))
         first = output
     return nodes

@@ -162,7 +162,7 @@ class _Emitter:
         if str(value.ty.dtype) != str(dtype):
             return self.builder.emit(relax.op.astype(value, str(dtype)), self._names.safe(name))
         if shape is None:
-            if node.op not in _SHAPED_BY_DATA:
+            if node.op not in _SHAPED_BY_DATA and not has_static_shape(value):
                 raise ModelError(
                     f"the shape of the result of {node.describe()} depends on the data, which is "
                     "not supported; export the model with fixed shapes"
@@ -181,7 +181,7 @@ class _Emitter:
 
 def _is_inline(array: Array) -> bool:
     limit = _INLINE_FLOATS if array.dtype.kind == "f" else _INLINE_INTEGERS
-    return 0 < array.size <= limit
+    return array.size <= limit
 
 
 def _attribute_value(attribute: onnx.AttributeProto) -> Any:
