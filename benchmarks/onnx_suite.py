@@ -162,9 +162,17 @@ def _run_ours(model: onnx.ModelProto, inputs: list[Array], name: str) -> list[Ar
     profile = load_target("host")
     target = tvm_target(profile)
     with target, tvm.transform.PassContext(opt_level=3):
-        lowered = lowering(target, profile.lanes, profile.vector_registers)(network.grouped)
+        lowered = lowering(target, profile.lanes, profile.vector_registers)(_grouped(network))
         executable = tvm.compile(lowered, target, relax_pipeline=None)
     return _run(executable, [*inputs, *network.weights.values()])
+
+
+def _grouped(network: Network) -> Any:
+    """The network in groups; whole where shapes that depend on the data rule groups out."""
+    try:
+        return network.grouped if network.graph else network.module
+    except ModelError:
+        return network.module
 
 
 def _shapes(model: onnx.ModelProto, inputs: list[Array]) -> dict[str, tuple[int, ...]]:

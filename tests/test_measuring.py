@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm import measuring
+from jointdnn_tvm import group_library, measuring
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.measuring import Devices, measure
@@ -55,7 +55,7 @@ def test_what_does_not_build_is_a_fact(
     branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = branching.graph.groups[0].key
-    real = measuring.build_group_libraries
+    real = group_library.build_group_libraries
 
     def build(network, keys, *others):  # type: ignore[no-untyped-def]
         libraries, failures = real(network, [k for k in keys if k != bad], *others)

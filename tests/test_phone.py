@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,11 @@ def test_phone_runs_the_bundles_in_turns_with_the_runtime_alone(
     files = {name: str(tmp_path / f"{i}.npy") for i, name in enumerate(inputs)}
     for name, array in inputs.items():
         np.save(files[name], array)
-    job = {"bundles": {"one": str(bundle), "two": str(bundle)}, "cloud": "local", "key": ""}
+    job: dict[str, Any] = {
+        "bundles": {"one": str(bundle), "two": str(bundle)},
+        "cloud": "local",
+        "key": "",
+    }
     job |= {"inputs": files, "folder": str(tmp_path), "rounds": 2, "runs": 3}
     phone = subprocess.run(
         [sys.executable, "-m", "jointdnn_tvm.demo.phone"],

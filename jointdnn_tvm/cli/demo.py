@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slowdown",
         metavar="F",
         type=float,
-        default=8.0,
-        help="how much slower than this machine the emulated phone is (default: 8)",
+        default=6.0,
+        help="how much slower than this machine the emulated phone is (default: 6)",
     )
     parser.add_argument(
         "--link", metavar="LINK", default="huang2012-wifi", help="default: huang2012-wifi"

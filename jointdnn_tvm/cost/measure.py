@@ -78,7 +78,7 @@ class Device:
         The number of calls is found by trying, often in an instant in which a slowed device runs
         freely, so that a repeat then lasts up to `slowdown` times as long.
         """
-        return 20 if self.slowdown == 1 else max(20, round(2e3 * period_s(self.slowdown)))
+        return 20 if self.slowdown == 1 else max(20, round(1e3 * period_s(self.slowdown)))
 
 
 def describe_device(session: RemoteSession) -> Device:
@@ -143,7 +143,7 @@ class _Bench:
         try:
             self._source = describe_device(self.session).source
             self._device = self.session.device(self._kind)
-            self._module = self._load(self._library)
+            self._machine = self._load(self._library)
             self._fill = self._find_fill()
         except BaseException:
             self.close()
@@ -170,7 +170,7 @@ class _Bench:
         try:
             with self.session.deadline(deadline_s, f"taking and loading {library.name}"):
                 self.session.upload(data, name)
-                return self.session.load_module(name)
+                return VirtualMachine(self.session.load_module(name), self._device)
         except DeviceError as error:
             raise CostError(
                 f"the compiled library does not load on the device: {error}; "
@@ -196,7 +196,7 @@ class _Bench:
         return summarise(times, self._source)
 
     def _times(self, workload: Workload) -> Sequence[float]:
-        machine = VirtualMachine(self._module, self._device)
+        machine = self._machine
         machine.set_input(workload.function, *map(self._argument, workload.arguments))
         config = self._config
         timer = machine.module.time_evaluator(

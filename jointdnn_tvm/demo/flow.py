@@ -33,7 +33,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 PLACEMENTS = {"mobile-only": "mobile-only", "cloud-only": "cloud-only", "joint": "auto"}
 _TOLERANCE = 1e-4  # relative; what float32 leaves after another order of summation
-_ROUNDS, _RUNS = 3, 5
+_ROUNDS, _RUNS = 2, 6
 _OUTPUT = "scores"  # of the network's only output
 _PHONE_TIMEOUT_S = 120.0
 
@@ -42,7 +42,7 @@ _PHONE_TIMEOUT_S = 120.0
 class Setup:
     """What is emulated: how much slower than this machine the phone is, and the link's profile."""
 
-    slowdown: float = 8.0
+    slowdown: float = 6.0
     link: str = "huang2012-wifi"
     folder: Path = Path("demo-out")
     costs: Path | None = None
