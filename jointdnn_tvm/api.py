@@ -11,7 +11,7 @@ from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.measuring import Devices, Progress, measure
 from jointdnn_tvm.network import Network, load_network
-from jointdnn_tvm.planning import AUTO, Plan, answer_problem
+from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 __all__ = ["Devices", "build", "compile", "load_network", "measure", "plan"]
@@ -38,6 +38,8 @@ def compile(
     ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
     servers are started on loopback. The bundle is in memory: `save` it.
     """
+    link = load_link(link) if isinstance(link, str) else link
+    check_placement_choice(placement)
     network = load_network(model, shapes)
     costs = measure(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress

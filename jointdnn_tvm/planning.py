@@ -66,10 +66,25 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
     return fixed_placement(problem, _given(problem, placement)), baselines
 
 
+def check_placement_choice(placement: str) -> None:
+    """Raise ProblemError for a `placement` that no network has; call it before the long work."""
+    if placement not in (AUTO, *(f"{side}-only" for side in SIDES)):
+        _read(placement)
+
+
 def _given(problem: Problem, placement: str) -> dict[str, str]:
+    found = _read(placement)
+    return found if isinstance(found, dict) else _random(problem, found)
+
+
+def _read(placement: str) -> int | dict[str, str]:
+    """The seed of a random placement, or what the file says."""
     kind, _, seed = placement.partition(":")
     if kind == "random":
-        return _random(problem, seed)
+        try:
+            return int(seed)
+        except ValueError:
+            raise ProblemError(f"random:{seed} needs a whole number, such as random:1") from None
     path = Path(placement)
     if not os.path.isfile(placement):  # unlike `Path.is_file`, for any text
         raise ProblemError(
@@ -88,12 +103,9 @@ def _given(problem: Problem, placement: str) -> dict[str, str]:
     return found
 
 
-def _random(problem: Problem, seed: str) -> dict[str, str]:
+def _random(problem: Problem, seed: int) -> dict[str, str]:
     """Put each group on a side at random, of those that can run it."""
-    try:
-        draw = random.Random(int(seed))
-    except ValueError:
-        raise ProblemError(f"random:{seed} needs a whole number, such as random:1") from None
+    draw = random.Random(seed)
     return {
         o.name: draw.choice([s for s in SIDES if o.cost(s) is not None]) for o in problem.operators
     }

@@ -77,9 +77,11 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
 def devices(args: argparse.Namespace) -> Devices | None:
     """Where the device servers are, or None when they shall be started on loopback."""
     from jointdnn_tvm.api import Devices
+    from jointdnn_tvm.runtime.address import Address
 
     if args.tracker is None:
         return None
+    Address.parse(args.tracker)
     return Devices(args.tracker, args.mobile_key, args.cloud_key, args.device_timeout)
 
 

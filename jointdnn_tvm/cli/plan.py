@@ -51,7 +51,11 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
 
 def _plan_network(args: argparse.Namespace) -> dict[str, Any]:
     from jointdnn_tvm import api
+    from jointdnn_tvm.planning import check_placement_choice
+    from jointdnn_tvm.targets import load_link
 
+    link = load_link(args.link)
+    check_placement_choice(args.placement)
     network = api.load_network(args.model, arguments.shapes(args))
     with progress() as report:
         costs = api.measure(
@@ -62,9 +66,7 @@ def _plan_network(args: argparse.Namespace) -> dict[str, Any]:
             database=args.costs,
             progress=report,
         )
-    plan = api.plan(
-        network, costs, link=args.link, objective=args.objective, placement=args.placement
-    )
+    plan = api.plan(network, costs, link=link, objective=args.objective, placement=args.placement)
     return plan.to_json()
 
 
