@@ -35,7 +35,7 @@ def convert_layout(module: tvm.IRModule) -> tvm.IRModule:
             outputs = layouts.tuple_fields(main.body.body)
             result = builder.emit_output(relax.Tuple(outputs))
         builder.emit_func_output(result)
-    function = builder.get()["main"].without_attr("global_symbol")
+    function = builder.get()["main"]
     converted = without_main(module)
     converted["main"] = function
     return relax.transform.DeadCodeElimination(["main"])(converted)

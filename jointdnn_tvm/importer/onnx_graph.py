@@ -77,10 +77,6 @@ class Node:
         """The same node with its inputs renamed, those of its subgraphs left alone."""
         return self.with_names([rename(name) for name in self.inputs], self.outputs)
 
-    def with_outputs(self, rename: Callable[[str], str]) -> Node:
-        """The same node with its outputs renamed; the empty string means not wanted."""
-        return self.with_names(self.inputs, [rename(name) for name in self.outputs])
-
     def describe(self) -> str:
         """How an error message names this node."""
         name = self.proto.name or (self.outputs[0] if self.outputs else "")
