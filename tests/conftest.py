@@ -1,15 +1,17 @@
-"""What several test files share: one small network, and one bundle of it."""
+"""What several test files share: a small network and its bundle, the command, and devices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.network import Network, load_network
+from tests.command import Command
 from tests.tiny_models import branching_model, interleaved, plan_of
 
 
@@ -39,3 +41,21 @@ def new_bundle(built: Bundle, tmp_path: Path) -> Callable[[], Path]:
         return built.save(tmp_path / "model.jd")
 
     return save
+
+
+@pytest.fixture
+def jointdnn(
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Command:
+    """The command; what it keeps for its user, it keeps in the tests' own folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    return Command(capfd)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[LoopbackLab]:
+    """A tracker that has a device of each side, for all tests."""
+    with LoopbackLab() as lab:
+        yield lab

@@ -16,6 +16,7 @@ from jointdnn_tvm.interrupts import interruptible, let_interrupts_through
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_interrupts_once(sig: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupts, "_TOGETHER_S", 100.0)
+    started_with = signal.signal(sig, signal.SIG_DFL)  # under nohup, or in the background: ignored
     before = signal.getsignal(sig)
     with interruptible() as interruption:
         with pytest.raises(KeyboardInterrupt):
@@ -26,6 +27,7 @@ def test_a_signal_interrupts_once(sig: signal.Signals, monkeypatch: pytest.Monke
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), sig)
     assert signal.getsignal(sig) is before
+    signal.signal(sig, started_with)
 
 
 def test_ignored_signals_stay_ignored() -> None:
