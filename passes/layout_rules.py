@@ -54,6 +54,24 @@ def softmax(operator: Callable[..., Any]) -> Rule:
     return rule
 
 
+def normalization(call: Any, layouts: Layouts) -> Stored | None:
+    """The normalised dimensions are renumbered; scale and shift keep their own order."""
+    source, *parameters = call.args
+    axes = layouts.stored(source).axes
+    if axes is None:
+        return None
+    count = len(axes)
+    options: dict[str, Any] = {"axes": [axes.index(int(axis) % count) for axis in call.attrs.axes]}
+    if call.op.name == "relax.nn.group_norm":
+        options["num_groups"] = int(call.attrs.num_groups)
+        options["channel_axis"] = axes.index(int(call.attrs.channel_axis) % count)
+    elif options["axes"] != sorted(options["axes"]):
+        return None
+    operator = getattr(relax.op.nn, call.op.name.removeprefix("relax.nn."))
+    operands = [layouts.load(source, axes), *map(layouts.logical, parameters)]
+    return Stored(layouts.emit(operator(*operands, **options, epsilon=call.attrs.epsilon)), axes)
+
+
 def prelu(call: Any, layouts: Layouts) -> Stored | None:
     """The slopes go along the stored dimension."""
     axes = layouts.stored(call.args[0]).axes
@@ -200,9 +218,12 @@ _ELEMENTWISE = (
     ],
 )
 
+_REDUCTIONS = ("max", "mean", "min", "prod", "std", "sum", "variance")
+
 RULES: dict[str, Rule] = {
     **{f"relax.{name}": elementwise for name in _ELEMENTWISE},
-    **{f"relax.{name}": reduction for name in ("max", "mean", "min", "prod", "sum")},
+    **{f"relax.{name}": reduction for name in _REDUCTIONS},
+    **{f"relax.nn.{name}_norm": normalization for name in ("group", "layer", "rms")},
     "relax.concat": concat,
     "relax.expand_dims": reshape,
     "relax.flatten": reshape,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import relax
-
 from jointdnn_tvm.passes.layouts import Layouts, Stored, dims, has_static_shape, rank
 
 
@@ -37,10 +35,7 @@ def reshape(call: Any, layouts: Layouts) -> Stored | None:
     units = [axis for axis in axes if axis not in wanted]
     stored = layouts.load(source, _near(axes, units + wanted, before))
     order = _insert_units([axis for group in groups for axis in group[1]], after)
-    shape = [after[axis] for axis in order]
-    if shape == dims(stored):
-        return Stored(stored, tuple(order))
-    return Stored(layouts.emit(relax.op.reshape(stored, shape)), tuple(order))
+    return Stored(layouts.reshaped(stored, [after[axis] for axis in order]), tuple(order))
 
 
 def _near(axes: tuple[int, ...], wanted: list[int], shape: list[int]) -> tuple[int, ...]:

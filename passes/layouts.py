@@ -32,6 +32,7 @@ class Layouts:
         self._weights = weights
         self._stored: dict[relax.Var, Stored] = {}
         self._loaded: dict[tuple[Any, tuple[int, ...]], Any] = {}
+        self._reshaped: dict[Any, Any] = {}
         self._tuples: dict[relax.Var, relax.Tuple] = {}
         self._name = ""
 
@@ -54,6 +55,15 @@ class Layouts:
     def emit(self, value: Any, suffix: str = "") -> Any:
         """Adds a binding named after the one that is being converted."""
         return self._builder.emit(value, self._name + suffix)
+
+    def reshaped(self, value: Any, shape: Sequence[int], suffix: str = "") -> Any:
+        """The stored tensor in another shape; a reshape of a reshape is one."""
+        source = self._reshaped.get(value, value)
+        if dims(source) == list(shape):
+            return source
+        result = self.emit(relax.op.reshape(source, shape), suffix)
+        self._reshaped[result] = source
+        return result
 
     def stored(self, value: Any) -> Stored:
         """How a tensor is stored."""
@@ -90,7 +100,7 @@ class Layouts:
         key = (value, (-1, *axes))
         if key not in self._loaded:
             shape = [1] * missing + dims(value)
-            full = self.emit(relax.op.reshape(self.logical(value), shape), "_rank")
+            full = self.reshaped(self.logical(value), shape, "_rank")
             self._loaded[key] = self._transposed(full, axes)
         return self._loaded[key]
 
@@ -156,7 +166,7 @@ class Layouts:
         shape = dims(value)
         order = [axis for axis in moved if shape[axis] != 1]
         if order == sorted(order):
-            result = self.emit(relax.op.reshape(value, [shape[axis] for axis in moved]), "_shape")
+            result = self.reshaped(value, [shape[axis] for axis in moved], "_shape")
         else:
             result = self.emit(relax.op.permute_dims(value, list(moved)), "_order")
         if not self.is_activation(value):

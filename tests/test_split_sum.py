@@ -16,6 +16,13 @@ def test_chain_of_binary_operators(op: str, binary: str, tmp_path: Path) -> None
     assert operators(graph) == [binary] * 3
 
 
+def test_mean(tmp_path: Path) -> None:
+    node = helper.make_node("Mean", ["a", "b", "c"], ["y"])
+    shapes = {"a": (2, 3), "b": (3,), "c": (2, 1)}
+    graph = assert_same_answers(make_model([node], shapes, ["y"]), tmp_path)
+    assert operators(graph) == ["Add", "Add", "Mul"]
+
+
 def test_operands_may_be_alike(tmp_path: Path) -> None:
     node = helper.make_node("Sum", ["a", "a", "a"], ["y"])
     assert_same_answers(make_model([node], {"a": (2, 3)}, ["y"]), tmp_path)

@@ -113,6 +113,57 @@ def _cumulative_product(node: Node, graph: OnnxGraph, builder: Any, inputs: Any)
     return relax.op.flip(value, place) if backwards else value
 
 
+def _gather(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    """Known indices are made positive here, not by operators at run time."""
+    shape, indices = graph.shape(node.input(0)), graph.constants.get(node.input(1))
+    if shape is None or indices is None:
+        return None
+    axis = node.attribute("axis", 0) % len(shape)
+    positive = np.where(indices < 0, indices + shape[axis], indices)
+    return relax.op.take(inputs[0], relax.const(positive, str(indices.dtype)), axis)
+
+
+def _pad(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    shape = graph.shape(node.input(0))
+    mode = _PAD_MODES.get(node.attribute("mode", "constant"))
+    if node.opset < 11:
+        pads, value = node.attribute("pads", []), node.attribute("value", 0.0)
+    else:
+        if any(name and name not in graph.constants for name in node.inputs[1:]):
+            return None
+        pads = _integers(node.input(1), graph)
+        value = graph.constants[node.input(2)].item() if node.input(2) else 0
+    if shape is None or mode is None or (mode != "constant" and min(pads, default=0) < 0):
+        return None
+    axes = _integers(node.input(3), graph) or list(range(len(shape)))
+    widths, begins, ends = [0] * (2 * len(shape)), [0] * len(shape), list(shape)
+    for place, axis in enumerate(axes):
+        before, after = pads[place], pads[place + len(axes)]
+        widths[2 * axis], widths[2 * axis + 1] = max(0, before), max(0, after)
+        begins[axis], ends[axis] = max(0, -before), shape[axis] - max(0, -after)
+    cut = inputs[0]
+    if (begins, ends) != ([0] * len(shape), list(shape)):
+        cut = relax.op.strided_slice(cut, list(range(len(shape))), begins, ends)
+    return relax.op.nn.pad(cut, widths, mode, value)
+
+
+def _extreme(operator: Callable[..., Any]) -> Converter:
+    """TVM's converter stacks the operands and reduces the stack."""
+
+    def convert(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+        return operator(*inputs) if len(inputs) == 2 else None
+
+    return convert
+
+
+_PAD_MODES = {
+    "constant": "constant",
+    "edge": "replicate",
+    "reflect": "reflect",
+    "wrap": "circular",
+}
+
+
 def _integers(name: str, graph: OnnxGraph) -> list[int]:
     return [int(value) for value in graph.constants[name].ravel()] if name else []
 
@@ -122,5 +173,9 @@ CONVERTERS: dict[str, Converter] = {
     "BitShift": _bit_shift,
     "Clip": _clip,
     "CumProd": _cumulative_product,
+    "Gather": _gather,
+    "Max": _extreme(relax.op.maximum),
+    "Min": _extreme(relax.op.minimum),
+    "Pad": _pad,
     "Slice": _slice,
 }

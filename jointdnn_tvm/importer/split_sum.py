@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph, make_node
+from jointdnn_tvm.importer.node_writer import Writer
+from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
-_BINARY = {"Sum": "Add", "Max": "Max", "Min": "Min"}
+_BINARY = {"Max": "Max", "Mean": "Add", "Min": "Min", "Sum": "Add"}
 
 
 def split_sum(node: Node, graph: OnnxGraph) -> list[Node] | None:
-    """A chain of binary operators for `Sum`, and for `Max` and `Min` of more than two."""
+    """A chain of binary operators for an operator on any number of values."""
     binary = _BINARY.get(node.op)
     if binary is None or len(node.inputs) < 2 or (binary == node.op and len(node.inputs) == 2):
         return None
-    first, *rest = node.inputs
-    nodes = []
-    for count, name in enumerate(rest, start=1):
-        output = node.outputs[0] if count == len(rest) else graph.fresh(node.outputs[0])
-        nodes.append(make_node(binary, [first, name], [output]))
-        first = output
-    return nodes
+    write = Writer(node, graph)
+    total, *rest = node.inputs
+    for name in rest[:-1]:
+        total = write(binary, total, name)
+    if node.op != "Mean":
+        return write.finish(binary, total, rest[-1])
+    share = write.like(1 / len(node.inputs), node.inputs[0])
+    return write.finish("Mul", write(binary, total, rest[-1]), share)
