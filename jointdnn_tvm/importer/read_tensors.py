@@ -55,7 +55,8 @@ def read_tensor(tensor: onnx.TensorProto, folder: Path) -> np.ndarray[Any, Any]:
         array = numpy_helper.to_array(tensor)
     except ValueError as error:
         raise ModelError(
-            f"tensor '{tensor.name}' is damaged: its data does not fill its shape {list(shape)}"
+            f"tensor '{tensor.name}' is damaged: its data does not fill its shape {list(shape)}; "
+            "export or download the model again"
         ) from error
     if array.shape != shape:
         raise ModelError(f"tensor '{tensor.name}' is damaged: {array.shape} instead of {shape}")

@@ -123,7 +123,9 @@ class _Emitter:
         try:
             result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(names)))
         except Exception as error:
-            raise ModelError(f"{node.describe()} cannot be imported: {one_line(error)}") from error
+            raise ModelError(
+                f"{node.describe()} cannot be imported: {one_line(error)}; check the model"
+            ) from error
         fields = self._fields(result)
         for index, name in enumerate(node.outputs):
             if not name:

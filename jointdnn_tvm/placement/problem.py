@@ -129,7 +129,9 @@ def check_sides(problem: Problem, placement: Mapping[str, str]) -> dict[str, Sid
     """A placement of every operator on a side that can run it; raises `ProblemError` if not."""
     unknown = [name for name in placement if name not in problem.positions]
     if unknown:
-        raise ProblemError(f"placement names operator {unknown[0]!r}, which the problem lacks")
+        raise ProblemError(
+            f"placement names operator {unknown[0]!r}, which the problem lacks: remove it"
+        )
     return {operator.name: _check_side(operator, placement) for operator in problem.operators}
 
 
