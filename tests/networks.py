@@ -116,8 +116,13 @@ _Make = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 def _kernel(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """He-scaled. Without its mean a filter does not see how bright its input is as a whole, else
+    deep networks would give almost the same answer to everything."""
     fan_in = int(np.prod(shape[1:]))
-    return np.asarray(rng.standard_normal(shape, np.float32) * np.float32((2 / fan_in) ** 0.5))
+    weights = rng.standard_normal((shape[0], fan_in), np.float32)
+    if fan_in > 9:
+        weights -= weights.mean(axis=1, keepdims=True)
+    return np.asarray(weights * np.float32((2 / fan_in) ** 0.5)).reshape(shape)
 
 
 def _scale(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -125,7 +130,7 @@ def _scale(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _shift(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(0, 0.1, shape)
+    return rng.normal(0, 0.05, shape)
 
 
 _WEIGHTS: dict[tuple[str, int], _Make] = {

@@ -122,19 +122,18 @@ class _Emitter:
         names = [self.values[name] if name else None for name in node.inputs]
         try:
             result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(names)))
-        except Exception as error:
-            raise ModelError(
-                f"{node.describe()} cannot be imported: {one_line(error)}; check the model"
-            ) from error
-        fields = self._fields(result)
-        for index, name in enumerate(node.outputs):
-            if not name:
-                continue
-            if index >= len(fields):
-                raise ModelError(
-                    f"{node.describe()} cannot be imported: its output {index} is not supported"
-                )
-            self.values[name] = self._bound(fields[index], name, node)
+            fields = self._fields(result)
+            for index, name in enumerate(node.outputs):
+                if name and index >= len(fields):
+                    raise ModelError(
+                        f"{node.describe()} cannot be imported: its output {index} is not supported"
+                    )
+                if name:
+                    self.values[name] = self._bound(fields[index], name, node)
+        except ModelError:
+            raise
+        except Exception as error:  # of many kinds, from TVM's converters
+            raise ModelError(f"{node.describe()} cannot be imported: {one_line(error)}") from error
 
     def _convert(self, node: Node, inputs: Any) -> Any:
         if node.op in CONVERTERS:
