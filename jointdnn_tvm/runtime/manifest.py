@@ -98,6 +98,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"there is no bundle at {folder}; make one with `jointdnn compile`")
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}; give a bundle's folder")
+    if path.is_symlink():
+        raise BundleError(f"{path} is not a plain file; build the bundle again")
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_MANIFEST_BYTES + 1)
