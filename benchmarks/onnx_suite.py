@@ -37,7 +37,7 @@ from worker_pool import run_jobs
 from jointdnn_tvm.building import tvm_target
 from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.network import Network, load_network
-from jointdnn_tvm.passes.pipeline import lowering
+from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
 
 Array = np.ndarray[Any, Any]
@@ -166,9 +166,10 @@ def _run_ours(model: onnx.ModelProto, inputs: list[Array], name: str) -> list[Ar
     profile = load_target("host")
     target = tvm_target(profile)
     with target, tvm.transform.PassContext(opt_level=3):
-        lowered = lowering(target, profile.lanes, profile.vector_registers)(_grouped(network))
+        lowered, weights = lower(_grouped(network), target, profile)
         executable = tvm.compile(lowered, target, relax_pipeline=None)
-    return _run(executable, [*inputs, *network.weights.values()])
+    packed = [weight.of(network.weights) for weight in weights["main"]]
+    return _run(executable, [*inputs, *packed])
 
 
 def _grouped(network: Network) -> tvm.IRModule:

@@ -8,10 +8,11 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 from tvm.ir.instrument import DumpIR
@@ -21,13 +22,16 @@ from jointdnn_tvm.bundle import Bundle, Half
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.passes.pipeline import lowering, partitioning
+from jointdnn_tvm.passes.choose_kernels import Weight, Weights
+from jointdnn_tvm.passes.pipeline import lower, partitioning
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
 
 
 def build(
@@ -42,31 +46,48 @@ def build(
     """
     placement = plan.answer.placement
     stages = split_into_stages(network.graph, placement)  # checks the placement
-    manifest = _manifest(network, plan, stages, fallback)
     with _pass_context(dump_ir / "partitioning" if dump_ir else None):
         module = partitioning(placement)(network.grouped)
     profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
     shared = fallback and plan.mobile == plan.cloud
     halves: dict[Side, Half] = {}
+    taken: dict[Side, Weights] = {}
+    packed = _PackedWeights(network.weights)
     with tempfile.TemporaryDirectory(prefix="jointdnn-build-") as folder:
         for side, profile in profiles.items():
-            held = manifest.stages_on(side)
+            held = [s.name for s in stages if s.side == side or (side == "mobile" and fallback)]
             if not held:
                 continue
             library = Path(folder) / library_name("mobile" if shared else side)
-            if not library.exists():
-                part = _only(module, [s.name for s in held])
-                compile_library(part, profile, library, dump_ir=dump_ir / side if dump_ir else None)
-            weights = {w: network.weights[w] for s in held for w in s.weights}
+            if library.exists():
+                taken[side] = {name: taken["mobile"][name] for name in held}
+            else:
+                dump = dump_ir / side if dump_ir else None
+                taken[side] = compile_library(_only(module, held), profile, library, dump_ir=dump)
+            weights = {w.name: packed.get(w) for ws in taken[side].values() for w in ws}
             halves[side] = Half(library.read_bytes(), weights)
-    return Bundle(manifest, halves)
+    return Bundle(_manifest(network, plan, stages, fallback, taken), halves)
+
+
+class _PackedWeights:
+    """Weights as the sides take them, each made once."""
+
+    def __init__(self, weights: Mapping[str, Array]) -> None:
+        self._weights = weights
+        self._made: dict[Weight, Array] = {}
+
+    def get(self, weight: Weight) -> Array:
+        if weight not in self._made:
+            self._made[weight] = weight.of(self._weights)
+        return self._made[weight]
 
 
 def compile_library(
     module: tvm.IRModule, profile: TargetProfile, path: Path, *, dump_ir: Path | None = None
-) -> None:
+) -> Weights:
     """Lower the module's public functions for a target and link them into a shared library.
 
+    Returns the weights that each function takes after its inputs, some of them packed.
     BuildError says why the module cannot be built; LinkError, that nothing can be linked.
     """
     target = tvm_target(profile)
@@ -74,9 +95,10 @@ def compile_library(
     context = _pass_context(dump_ir)
     try:
         with target, context:
-            lowered = lowering(target, profile.lanes, profile.vector_registers)(module)
+            lowered, weights = lower(module, target, profile)
             executable = tvm.compile(lowered, target, relax_pipeline=None)
         executable.export_library(str(path), fcompile=link)
+        return weights
     except LinkError:
         raise
     except Exception as error:  # TVM raises many kinds, none of them documented
@@ -162,7 +184,13 @@ def _linker(profile: TargetProfile) -> Callable[..., None]:
     return link
 
 
-def _manifest(network: Network, plan: Plan, stages: Sequence[Stage], fallback: bool) -> Manifest:
+def _manifest(
+    network: Network,
+    plan: Plan,
+    stages: Sequence[Stage],
+    fallback: bool,
+    taken: Mapping[Side, Weights],
+) -> Manifest:
     graph = network.graph
     crossing = {*graph.inputs, *graph.outputs}
     crossing |= {t for s in stages for t in (*s.inputs, *s.outputs)}
@@ -173,11 +201,20 @@ def _manifest(network: Network, plan: Plan, stages: Sequence[Stage], fallback: b
         inputs=_ports(network.inputs, graph.inputs),
         outputs=_ports(network.outputs, graph.outputs),
         tensors=_tensor_entries(graph, crossing),
-        stages=tuple(StageEntry(s.name, s.side, s.inputs, s.weights, s.outputs) for s in stages),
+        stages=tuple(_stage_entry(s, taken) for s in stages),
         fallback=fallback,
         plan=plan.to_json(),
         files={},
     )
+
+
+def _stage_entry(stage: Stage, taken: Mapping[Side, Weights]) -> StageEntry:
+    weights: dict[str, tuple[str, ...]] = {
+        side: tuple(weight.name for weight in functions[stage.name])
+        for side, functions in taken.items()
+        if stage.name in functions
+    }
+    return StageEntry(stage.name, stage.side, stage.inputs, weights, stage.outputs)
 
 
 def _ports(specs: Sequence[Any], tensors: Sequence[str]) -> tuple[Port, ...]:

@@ -12,6 +12,8 @@ from jointdnn_tvm.building import compile_library
 from jointdnn_tvm.cost.measure import Workload
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.network import Network
+from jointdnn_tvm.passes.choose_kernels import Weight
+from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.targets import TargetProfile
 
 # Small enough that progress shows and that one bad group costs little to find, large enough that
@@ -71,14 +73,24 @@ def _build(
     functions = {
         v: f for v, f in module.functions.items() if isinstance(f, tvm.tirx.PrimFunc)
     }  # kernels that the import brought along
-    workloads = []
-    for key, name in groups:
-        symbol = f"group_{key[:32]}"
-        function = module[name].with_attr("global_symbol", symbol)
-        functions[tvm.ir.GlobalVar(symbol)] = function
-        arguments = tuple(
-            (tuple(int(d) for d in p.ty.shape), str(p.ty.dtype)) for p in function.params
-        )
-        workloads.append(Workload(key, symbol, arguments))
-    compile_library(tvm.IRModule(functions), profile, path)
-    return tuple(workloads)
+    symbols = {f"group_{key[:32]}": (key, module[name]) for key, name in groups}
+    for symbol, (_, function) in symbols.items():
+        functions[tvm.ir.GlobalVar(symbol)] = function.with_attr("global_symbol", symbol)
+    weights = compile_library(tvm.IRModule(functions), profile, path)
+    return tuple(
+        Workload(key, symbol, _arguments(function, weights[symbol]))
+        for symbol, (key, function) in symbols.items()
+    )
+
+
+def _arguments(
+    function: tvm.relax.Function, weights: Sequence[Weight]
+) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """Shape and dtype of what the compiled function takes: inputs, then weights as packed."""
+    types = {p.name: (tuple(dims(p)), str(p.ty.dtype)) for p in function.params}
+    inputs = [types[p.name] for p in function.params[: int(function.attrs["num_input"])]]
+    return (*inputs, *(_packed(weight, *types[weight.source]) for weight in weights))
+
+
+def _packed(weight: Weight, shape: tuple[int, ...], dtype: str) -> tuple[tuple[int, ...], str]:
+    return (weight.packing.shape(shape) if weight.packing else shape), dtype

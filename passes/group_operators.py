@@ -196,7 +196,7 @@ def _outline(group: _Group, module: tvm.IRModule) -> relax.Function:
     )
     substitute = _Substitute(values)
     builder = relax.BlockBuilder(module)
-    with builder.function("group", [*xs, *ws], private=True):
+    with builder.function("group", [*xs, *ws], attrs={"num_input": len(xs)}, private=True):
         with builder.dataflow():
             for binding in group.bindings:
                 values[binding.var] = builder.emit(substitute.visit_expr(binding.value), "v")

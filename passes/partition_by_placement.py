@@ -37,7 +37,8 @@ def _emit_stage(builder: relax.BlockBuilder, stage: Stage, main: relax.Function)
     types = {v.name: v.ty for v in [*main.params, *(b.var for b in bindings)]}
     params = [relax.Var(n, types[n]) for n in [*stage.inputs, *stage.weights]]
     values: dict[str, relax.Expr] = {p.name: p for p in params}
-    with builder.function(stage.name, params, attrs={PLACEMENT: stage.side}):
+    attributes = {PLACEMENT: stage.side, "num_input": len(stage.inputs)}
+    with builder.function(stage.name, params, attrs=attributes):
         with builder.dataflow():
             for binding in bindings:
                 value = _in_stage(binding.value, stage, values)

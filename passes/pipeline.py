@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tvm
-from tvm import relax
+from tvm import relax, s_tir
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
+from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
+from jointdnn_tvm.passes.vector_math import VectorMath
 from jointdnn_tvm.placement import Side
+from jointdnn_tvm.targets import TargetProfile
 
 
 def grouping() -> tvm.transform.Sequential:
@@ -37,28 +40,46 @@ def partitioning(placement: Mapping[str, Side]) -> tvm.transform.Sequential:
     )
 
 
-def lowering(target: tvm.target.Target, lanes: int, registers: int) -> tvm.transform.Sequential:
+def lower(
+    module: tvm.IRModule, target: tvm.target.Target, profile: TargetProfile
+) -> tuple[tvm.IRModule, Weights]:
     """Functions of Relax operators to scheduled kernels and virtual machine code for one target.
 
-    Groups are measured and stages are built by this same pipeline. `lanes` and `registers`
-    describe the target's float32 vector unit.
+    Groups are measured and stages are built by this same pipeline. The weights that the lowered
+    functions take, some of them packed, come back with the module.
     """
-    return tvm.transform.Sequential(
+    inlined = tvm.transform.Sequential(
         [
             # graph: dissolve the groups, so that kernels fuse as far as the stage reaches
             relax.transform.InlinePrivateFunctions(),
             relax.transform.CanonicalizeBindings(),
             *cpu.library_dispatch_passes(target),
+        ],
+        name="inlining",
+    )
+    kernels = tvm.transform.Sequential(
+        [
             # operators to kernels
             relax.transform.LegalizeOps(),
             relax.transform.AnnotateTIROpPattern(),
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
             relax.transform.DeadCodeElimination(),
-            ScheduleForCpu(lanes, registers),
+            ScheduleForCpu(profile),
             # dataflow to virtual machine code
             *cpu.dataflow_lower_passes(target),
             *cpu.finalize_passes(target),
+            # blocks to plain loops, in which functions are written out
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            s_tir.transform.CompactBufferAllocation(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.LowerOpaqueBlock(),
+            VectorMath(),
         ],
         name="lowering",
     )
+    chosen, weights = choose_kernels(inlined(module), profile)
+    return kernels(chosen), weights

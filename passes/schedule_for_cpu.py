@@ -9,25 +9,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
+from tvm.ir.expr import TensorLoad
+
+from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.emitters import EMITTERS
+from jointdnn_tvm.passes.kernels.site import find_site
+from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
 
 _SCHEDULED = "tirx.is_scheduled"
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
+_WORK_DONE_TWICE = 16  # operations that are rather repeated than their result kept in memory
+_CALL_WORK = 10  # operations that a call of a function stands for
+_OPERATIONS = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.Select)
 _FMA_PORTS, _FMA_LATENCY = 2, 4  # of every core in targets/; a tile should keep both ports busy
 
 
 @tvm.transform.module_pass(opt_level=0, name="ScheduleForCpu")
 @dataclass
 class ScheduleForCpu:
-    """Schedule all kernels: register tiles for reductions over channels, vector loops elsewhere.
+    """Schedule all kernels: our own where a block is marked, register tiles for other reductions
+    over channels, vector loops elsewhere."""
 
-    `lanes` is the float32 lanes of one vector register, `registers` how many there are.
-    """
-
-    lanes: int
-    registers: int
+    profile: TargetProfile
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the module with every PrimFunc scheduled."""
@@ -38,7 +45,7 @@ class ScheduleForCpu:
         return tvm.IRModule(functions, attrs=module.attrs)
 
     def _schedule(self, name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
-        for rule in (self._tile, self._vectorize):
+        for rule in (self._written, self._tile, self._vectorize):
             try:
                 scheduled = rule(function)
             except Exception as error:  # of many kinds; a slow kernel is better than none
@@ -48,6 +55,21 @@ class ScheduleForCpu:
                 return scheduled.with_attr(_SCHEDULED, True)
         logger.debug("%s stays a plain loop nest", name)
         return function
+
+    def _written(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
+        """Write a kernel of ours out, with its epilogue where that is elementwise."""
+        sch = s_tir.Schedule(function)
+        _inline(sch)
+        site = find_site(sch)
+        if site is None:
+            return None
+        statement = emit.sequence(EMITTERS[site.kernel](site, self.profile))
+        if site.holds_all:
+            return site.written(statement)
+        for position, block in enumerate(_blocks(sch)):
+            if position != site.position:
+                self._loop_nest(sch, block)
+        return site.spliced(sch.mod["main"], statement)
 
     def _tile(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Tile one reduction (convolution, dense, pooling) with its elementwise epilogue."""
@@ -109,11 +131,13 @@ class ScheduleForCpu:
         fused multiply-adds and two loads start each cycle.
         """
         best = (math.inf, 1, 1, 1)
-        vector = next(v for v in range(min(self.lanes, channels), 0, -1) if channels % v == 0)
+        vector = next(
+            v for v in range(min(self.profile.lanes, channels), 0, -1) if channels % v == 0
+        )
         for vectors in _divisors(channels // vector, 8):
             for tile in _divisors(pixels, 28):
                 work = tile * vectors
-                if work + vectors + 1 > self.registers:
+                if work + vectors + 1 > self.profile.vector_registers:
                     continue
                 cycles = max(work / _FMA_PORTS, (tile + vectors) / 2, _FMA_LATENCY) + 0.5
                 best = min(best, (cycles / work, tile, vector, vectors))
@@ -144,7 +168,7 @@ class ScheduleForCpu:
             return
         *outer, last = space
         extent = int(sch.get(last).extent)
-        vector = next(v for v in range(min(self.lanes, extent), 0, -1) if extent % v == 0)
+        vector = next(v for v in range(min(self.profile.lanes, extent), 0, -1) if extent % v == 0)
         if vector > 1:
             middle, lane = sch.split(last, [None, vector])
             sch.reorder(*outer, middle, *reduce, lane)
@@ -173,18 +197,42 @@ def _spatial(sch: s_tir.Schedule, block: Any) -> list[int]:
 
 
 def _inline(sch: s_tir.Schedule) -> None:
-    """Inline elementwise blocks, but padding (its branch would sit in the inner loop) and what a
-    reduction shares with others (it would be computed twice)."""
+    """Inline elementwise blocks, but padding (its branch would sit in the inner loop), what a
+    reduction shares with others, and what is much work done more than once."""
     for block in _blocks(sch):
         consumers = sch.get_consumers(block)
         shared = len(consumers) > 1 and any(_is_reduction(sch, c) for c in consumers)
         padding = sch.get(block).name_hint.startswith("pad")
         if not consumers or _is_reduction(sch, block) or shared or padding:
             continue
+        if _work(sch, block) > _WORK_DONE_TWICE and _uses(sch, block, consumers) > 1:
+            continue
         try:
             sch.compute_inline(block)
         except s_tir.ScheduleError:
             continue  # not a plain assignment: it keeps loops of its own
+
+
+def _work(sch: s_tir.Schedule, block: Any) -> int:
+    """Operations of one element."""
+    simple: list[Any] = []
+    calls: list[Any] = []
+    body = sch.get(block).body
+    tvm_ffi.structural_walk(body, [(_OPERATIONS, simple.append), (tvm.ir.Call, calls.append)])
+    return len(simple) + _CALL_WORK * len(calls)
+
+
+def _uses(sch: s_tir.Schedule, block: Any, consumers: Any) -> float:
+    """How often, in the mean, an element is read."""
+    result = sch.get(block).writes[0].source
+    elements = math.prod(int(extent) for extent in result.shape)
+    reads = 0.0
+    for consumer in consumers:
+        loads: list[Any] = []
+        tvm_ffi.structural_walk(sch.get(consumer).body, (TensorLoad, loads.append))
+        runs = math.prod(int(axis.dom.extent) for axis in sch.get(consumer).iter_vars)
+        reads += runs * sum(load.source.same_as(result) for load in loads)
+    return reads / max(1, elements)
 
 
 def _divisors(number: int, most: int) -> Iterator[int]:

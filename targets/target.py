@@ -17,6 +17,8 @@ A profile is a TOML file in this folder (or any path)::
     clock_hz = 1.5e9
     vector_bits = 128             # of one register; a GPU: one warp of 32-bit lanes
     vector_registers = 32         # architectural; a GPU: the most a thread may have
+    fma_ports = 2                 # vector multiply-adds that start each cycle; may be left out
+    fma_latency = 4               # cycles until the sum of one can enter the next; likewise
     peak_flops = 48e9             # 32-bit, all cores, a multiply-add counts as two
 
     [memory]
@@ -46,6 +48,8 @@ from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.targets.host import detect_host
 from jointdnn_tvm.targets.schema import HERE, Fields, find_profile, profile_names, read_toml
 
+_FMA_PORTS, _FMA_LATENCY = 2, 4  # of most cores of the last ten years
+
 
 @dataclass(frozen=True)
 class TargetProfile:
@@ -59,6 +63,8 @@ class TargetProfile:
     clock_hz: float
     vector_bits: int
     vector_registers: int
+    fma_ports: int
+    fma_latency: int
     peak_flops: float
     memory_bytes: int
     bandwidth_bytes_per_s: float
@@ -123,6 +129,8 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         clock_hz=compute.number("clock_hz", positive=True),
         vector_bits=compute.whole("vector_bits"),
         vector_registers=compute.whole("vector_registers"),
+        fma_ports=compute.whole("fma_ports", _FMA_PORTS),
+        fma_latency=compute.whole("fma_latency", _FMA_LATENCY),
         peak_flops=compute.number("peak_flops", positive=True),
         memory_bytes=int(memory.number("size_bytes", positive=True)),
         bandwidth_bytes_per_s=memory.number("bandwidth_bytes_per_s", positive=True),

@@ -35,8 +35,8 @@ def test_manifest_describes_stages_ports_and_tensors(branching: Network, built: 
     placement = interleaved(branching)
     stages = split_into_stages(branching.graph, placement)
     assert len(stages) >= 5
-    assert [(s.name, s.side, s.inputs, s.weights, s.outputs) for s in manifest.stages] == [
-        (s.name, s.side, s.inputs, s.weights, s.outputs) for s in stages
+    assert [(s.name, s.side, s.inputs, s.outputs) for s in manifest.stages] == [
+        (s.name, s.side, s.inputs, s.outputs) for s in stages
     ]
     assert [p.name for p in manifest.inputs] == ["image", "bias"]
     assert [p.name for p in manifest.outputs] == ["scores", "best", "joined"]
@@ -51,9 +51,21 @@ def test_manifest_describes_stages_ports_and_tensors(branching: Network, built: 
 
 
 def test_each_side_has_the_weights_of_its_stages(branching: Network, built: Bundle) -> None:
-    assert built.halves["mobile"].weights.keys() == branching.weights.keys()
-    on_cloud = {w for s in built.manifest.stages_on("cloud") for w in s.weights}
-    assert on_cloud == built.halves["cloud"].weights.keys() < branching.weights.keys()
+    for side, half in built.halves.items():
+        named = {w for s in built.manifest.stages_on(side) for w in s.weights[side]}
+        assert named == half.weights.keys()
+        assert all(s.weights.keys() >= {side} for s in built.manifest.stages_on(side))
+    sources = {name.partition(".")[0] for name in built.halves["mobile"].weights}
+    assert sources == branching.weights.keys()
+    assert built.halves["cloud"].weights.keys() < built.halves["mobile"].weights.keys()
+
+
+def test_weights_are_packed_for_each_target(branching: Network) -> None:
+    plan = plan_of(branching, all_on(branching, "cloud"))
+    made = build(branching, replace(plan, cloud=replace(plan.cloud, vector_bits=64)))
+    mobile, cloud = made.halves["mobile"].weights, made.halves["cloud"].weights
+    assert mobile.keys() != cloud.keys()
+    assert {n.partition(".")[0] for n in mobile} == {n.partition(".")[0] for n in cloud}
 
 
 def test_sides_of_one_target_share_the_library(branching: Network, built: Bundle) -> None:

@@ -68,7 +68,7 @@ def test_nonsense_counts_as_a_lost_cloud() -> None:
 def test_cloud_in_this_process(built: Bundle, tmp_path: Path) -> None:
     folder = built.save(tmp_path / "model.jd")
     stages = built.manifest.stages_on("cloud")
-    module = StageModule(folder / "cloud.so", folder / "cloud.safetensors", stages)
+    module = StageModule(folder / "cloud.so", folder / "cloud.safetensors", stages, "cloud")
     stage = stages[0]
     rng = np.random.default_rng(0)
     entries = built.manifest.tensors

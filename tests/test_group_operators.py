@@ -89,6 +89,7 @@ def test_expected_groups() -> None:
         def matmul_0(x0: R.Tensor((2, 8), "float32"), w0: R.Tensor((8, 8), "float32")) -> R.Tensor(
             (2, 8), "float32"
         ):
+            R.func_attr({"num_input": 1})
             with R.dataflow():
                 v = R.sqrt(w0)
                 v1 = R.matmul(x0, v)
@@ -99,6 +100,7 @@ def test_expected_groups() -> None:
 
         @R.function(private=True)
         def softmax_1(x0: R.Tensor((2, 8), "float32")) -> R.Tensor((2, 8), "float32"):
+            R.func_attr({"num_input": 1})
             with R.dataflow():
                 v = R.nn.softmax(x0)
                 v1 = R.multiply(x0, v)

@@ -12,7 +12,7 @@ from tvm import relax
 from jointdnn_tvm.building import tvm_target
 from jointdnn_tvm.graph import Graph, split_into_stages
 from jointdnn_tvm.passes.attributes import PLACEMENT
-from jointdnn_tvm.passes.pipeline import grouping, lowering, partitioning
+from jointdnn_tvm.passes.pipeline import grouping, lower, partitioning
 from jointdnn_tvm.passes.read_graph import read_graph
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.targets import load_target
@@ -32,14 +32,12 @@ def run_stages(
     profile = load_target("host")
     target = tvm_target(profile)
     with target:
-        stages = lowering(target, profile.lanes, profile.vector_registers)(
-            partitioning(placement)(module)
-        )
+        stages, weights = lower(partitioning(placement)(module), target, profile)
         machine = relax.VirtualMachine(tvm.compile(stages, target, relax_pipeline=None), tvm.cpu())
     held = {n: tvm.runtime.tensor(arrays[n]) for n in graph.inputs}
     for stage in split_into_stages(graph, placement):
         arguments = [held[t] for t in stage.inputs]
-        arguments += [tvm.runtime.tensor(arrays[w]) for w in stage.weights]
+        arguments += [tvm.runtime.tensor(w.of(arrays)) for w in weights[stage.name]]
         held.update(zip(stage.outputs, machine[stage.name](*arguments), strict=True))
     return [held[t].numpy() for t in graph.outputs]
 
@@ -54,7 +52,9 @@ def test_stages_give_what_the_whole_gives(seed: int) -> None:
     whole = run_stages(grouped, graph, dict.fromkeys(names, "mobile"), arrays)
     split = run_stages(grouped, graph, random_placement(names, seed), arrays)
     for found, expected in zip(split, whole, strict=True):
-        np.testing.assert_array_equal(found, expected)
+        # What fuses decides where a product and a sum round once instead of twice.
+        scale = float(np.abs(expected).max(initial=0))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
 
 
 def test_expected_stages() -> None:

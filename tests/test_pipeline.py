@@ -8,7 +8,7 @@ from tvm import relax, tirx
 from jointdnn_tvm.building import tvm_target
 from jointdnn_tvm.graph import split_into_stages
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.passes.pipeline import grouping, lowering, partitioning
+from jointdnn_tvm.passes.pipeline import grouping, lower, partitioning
 from jointdnn_tvm.passes.read_graph import read_graph
 from jointdnn_tvm.targets import load_target
 from tests.tiny_models import interleaved, relax_main
@@ -32,7 +32,7 @@ def test_stages_become_scheduled_kernels(branching: Network, name: str) -> None:
     module = partitioning(placement)(branching.grouped)
     target = tvm_target(profile)
     with target:
-        lowered = lowering(target, profile.lanes, profile.vector_registers)(module)
+        lowered, _ = lower(module, target, profile)
     assert relax.analysis.check_well_formed(lowered)
     kernels = [f for f in lowered.functions.values() if isinstance(f, tirx.PrimFunc)]
     plain = [k for k in kernels if "tirx.is_scheduled" not in k.attrs]
@@ -47,11 +47,10 @@ def test_elementwise_operators_fuse_into_the_convolution(branching: Network) -> 
     target = tvm_target(profile)
     placement = dict.fromkeys((g.name for g in branching.graph.groups), "mobile")
     with target:
-        lowered = lowering(target, profile.lanes, profile.vector_registers)(
-            partitioning(placement)(branching.grouped)  # type: ignore[arg-type]
-        )
+        module = partitioning(placement)(branching.grouped)  # type: ignore[arg-type]
+        lowered, _ = lower(module, target, profile)
     names = {v.name_hint for v, f in lowered.functions.items() if isinstance(f, tirx.PrimFunc)}
-    assert any("conv2d" in n and "relu" in n for n in names)
+    assert any("convolution" in n and "relu" in n for n in names)
     assert not any(n in ("relu", "add") for n in names)
 
 

@@ -15,9 +15,9 @@ from tvm import relax, s_tir, tirx
 from tvm.script import tirx as T
 
 from jointdnn_tvm.building import tvm_target
-from jointdnn_tvm.passes.pipeline import lowering
+from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
-from jointdnn_tvm.targets import load_target
+from jointdnn_tvm.targets import TargetProfile, load_target
 
 op = relax.op
 Shapes = list[tuple[int, ...]]
@@ -213,10 +213,10 @@ def _machine(executable: Any, library: Path) -> relax.VirtualMachine:
     return relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
 
 
-def _scheduled(cases: list[Case], lanes: int, registers: int, folder: Path) -> Any:
+def _scheduled(cases: list[Case], profile: TargetProfile, folder: Path) -> Any:
     target = tvm_target(load_target("host"))
     with target, tvm.transform.PassContext(opt_level=3):
-        lowered = lowering(target, lanes, registers)(_module(cases))
+        lowered, _ = lower(_module(cases), target, profile)
         executable = tvm.compile(lowered, target, relax_pipeline=None)
     return _machine(executable, folder / "scheduled.so")
 
@@ -234,7 +234,7 @@ Machines = tuple[relax.VirtualMachine, relax.VirtualMachine]
 def chosen(tmp_path_factory: pytest.TempPathFactory) -> Machines:
     """`CASES` for this machine's vectors."""
     folder, profile = tmp_path_factory.mktemp("chosen"), load_target("host")
-    scheduled = _scheduled(CASES, profile.lanes, profile.vector_registers, folder)
+    scheduled = _scheduled(CASES, profile, folder)
     return scheduled, _plain(CASES, folder)
 
 
@@ -242,7 +242,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Machines:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Machines:
     """`RANDOM` for the vectors of an ARM core."""
     folder, profile = tmp_path_factory.mktemp("drawn"), load_target("raspberry-pi-4")
-    scheduled = _scheduled(RANDOM, profile.lanes, profile.vector_registers, folder)
+    scheduled = _scheduled(RANDOM, profile, folder)
     return scheduled, _plain(RANDOM, folder)
 
 
@@ -291,7 +291,7 @@ def _kernel(case: Case) -> tirx.PrimFunc:
 
 def _schedule(kernel: tirx.PrimFunc, pass_: ScheduleForCpu | None = None) -> tirx.PrimFunc:
     module = tvm.IRModule({"kernel": kernel})
-    sequential = tvm.transform.Sequential([pass_ or ScheduleForCpu(8, 16)])
+    sequential = tvm.transform.Sequential([pass_ or ScheduleForCpu(load_target("host"))])
     return sequential(module)["kernel"]
 
 

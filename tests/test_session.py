@@ -51,7 +51,7 @@ class FlakyCloud:
 
     def __init__(self, folder: Path, manifest: Manifest, lost_at: int | None = None) -> None:
         stages = manifest.stages_on("cloud")
-        module = StageModule(folder / "cloud.so", folder / "cloud.safetensors", stages)
+        module = StageModule(folder / "cloud.so", folder / "cloud.safetensors", stages, "cloud")
         self._cloud = LocalCloud(module)
         self._lost_at = lost_at
         self.sent: list[set[str]] = []
@@ -72,7 +72,9 @@ class FlakyCloud:
 
 def session_with(folder: Path, lost_at: int | None = None) -> tuple[Session, FlakyCloud]:
     manifest = read_manifest(folder)
-    mobile = StageModule(folder / "mobile.so", folder / "mobile.safetensors", manifest.stages)
+    mobile = StageModule(
+        folder / "mobile.so", folder / "mobile.safetensors", manifest.stages, "mobile"
+    )
     cloud = FlakyCloud(folder, manifest, lost_at)
     return Session(manifest, mobile, cloud), cloud
 
@@ -171,7 +173,9 @@ def test_cloud_lost_without_a_fallback(new_bundle: Save) -> None:
     folder = new_bundle()
     whole, cloud = session_with(folder, lost_at=1)
     manifest = replace(whole.manifest, fallback=False)
-    stages = StageModule(folder / "mobile.so", folder / "mobile.safetensors", manifest.stages)
+    stages = StageModule(
+        folder / "mobile.so", folder / "mobile.safetensors", manifest.stages, "mobile"
+    )
     session = Session(manifest, stages, cloud)
     for _ in range(2):
         with pytest.raises(DeviceError, match="the cloud is gone"):
@@ -203,7 +207,9 @@ def test_answer_that_is_not_what_was_asked_counts_as_lost(
 ) -> None:
     folder = new_bundle()
     manifest = read_manifest(folder)
-    stages = StageModule(folder / "mobile.so", folder / "mobile.safetensors", manifest.stages)
+    stages = StageModule(
+        folder / "mobile.so", folder / "mobile.safetensors", manifest.stages, "mobile"
+    )
     session = Session(manifest, stages, WrongCloud(change, folder, manifest))
     check(session.run(inputs()), reference)
     assert "has no such tensor" in str(session.cloud_error)
@@ -217,7 +223,9 @@ def test_tensors_that_nobody_asked_for_are_ignored(new_bundle: Save, reference: 
         spoiled = {t: np.full((9,), np.nan) for t in manifest.tensors if t not in answer}
         return {**answer, **spoiled}
 
-    stages = StageModule(folder / "mobile.so", folder / "mobile.safetensors", manifest.stages)
+    stages = StageModule(
+        folder / "mobile.so", folder / "mobile.safetensors", manifest.stages, "mobile"
+    )
     session = Session(manifest, stages, WrongCloud(more, folder, manifest))
     check(session.run(inputs()), reference)
     assert session.cloud_error is None

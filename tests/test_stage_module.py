@@ -44,7 +44,7 @@ def run_all(module: StageModule, stages: tuple[StageEntry, ...], held: Arrays) -
 def opened(new_bundle: Save, built: Bundle) -> StageModule:
     folder = new_bundle()
     stages = built.manifest.stages
-    return StageModule(folder / "mobile.so", folder / "mobile.safetensors", stages)
+    return StageModule(folder / "mobile.so", folder / "mobile.safetensors", stages, "mobile")
 
 
 def test_stage_gives_its_tensors(opened: StageModule, built: Bundle) -> None:
@@ -117,15 +117,15 @@ def test_unknown_stage(opened: StageModule) -> None:
 
 def test_library_that_lacks_a_stage_or_is_none(new_bundle: Save, tmp_path: Path) -> None:
     folder = new_bundle()
-    other = StageEntry("stage_99_mobile", "mobile", (), (), ())
+    other = StageEntry("stage_99_mobile", "mobile", (), {"mobile": ()}, ())
     with pytest.raises(BundleError, match=r"mobile\.so does not load on this machine \(.*stage_99"):
-        StageModule(folder / "mobile.so", folder / "mobile.safetensors", [other])
+        StageModule(folder / "mobile.so", folder / "mobile.safetensors", [other], "mobile")
     text = tmp_path / "text.so"
     text.write_text("no library")
     with pytest.raises(BundleError, match=r"text\.so does not load on this machine"):
-        StageModule(text, folder / "mobile.safetensors", [])
+        StageModule(text, folder / "mobile.safetensors", [], "mobile")
     with pytest.raises(BundleError, match=r"nothing\.so does not load on this machine"):
-        StageModule(tmp_path / "nothing.so", folder / "mobile.safetensors", [])
+        StageModule(tmp_path / "nothing.so", folder / "mobile.safetensors", [], "mobile")
 
 
 def test_missing_weight(new_bundle: Save, built: Bundle) -> None:
@@ -134,7 +134,9 @@ def test_missing_weight(new_bundle: Save, built: Bundle) -> None:
     name, *others = weights
     write_weights(folder / "mobile.safetensors", {n: weights[n].copy() for n in others})
     with pytest.raises(BundleError, match=f"lacks weight '{name}'; build the bundle again"):
-        StageModule(folder / "mobile.so", folder / "mobile.safetensors", built.manifest.stages)
+        StageModule(
+            folder / "mobile.so", folder / "mobile.safetensors", built.manifest.stages, "mobile"
+        )
 
 
 def test_threads_share_a_module(opened: StageModule, built: Bundle) -> None:
@@ -168,7 +170,7 @@ def test_bundle_replaced_in_place_while_the_old_one_is_open(
         made = build(network, plan_of(network, placement), fallback=False)
         folder = made.save(tmp_path / "model.jd")
         stages = made.manifest.stages
-        module = StageModule(folder / "mobile.so", folder / "mobile.safetensors", stages)
+        module = StageModule(folder / "mobile.so", folder / "mobile.safetensors", stages, "mobile")
         opened.append(module)
         found = run_all(module, stages, arrays)[network.graph.outputs[0]]
         expected = Reference(path).run(arrays)["scores"]

@@ -119,7 +119,10 @@ def test_registered_functions_serve_a_bundle(new_bundle: Save, built: Bundle) ->
         open_stages(json.dumps({**document, "tvm": "0.1"}))
     open_stages(json.dumps(document))
     expected = StageModule(
-        folder / "cloud.so", folder / "cloud.safetensors", built.manifest.stages_on("cloud")
+        folder / "cloud.so",
+        folder / "cloud.safetensors",
+        built.manifest.stages_on("cloud"),
+        "cloud",
     ).run(stage.name, tensors)
     _, answer = decode(bytes(run_stage(message)))
     assert answer.keys() == expected.keys()

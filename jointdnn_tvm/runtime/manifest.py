@@ -15,7 +15,7 @@ from typing import Any
 from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.runtime.dtypes import DTYPES
 
-FORMAT = "jointdnn-bundle/1"
+FORMAT = "jointdnn-bundle/2"
 MANIFEST = "bundle.json"
 SIDES = ("mobile", "cloud")
 _MAX_MANIFEST_BYTES = 64 << 20
@@ -49,12 +49,15 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class StageEntry:
-    """A stage: its function's name, the parameters of that function, and what it returns."""
+    """A stage: its function's name, the parameters of that function, and what it returns.
+
+    Each side that can run the stage has the weights laid out in a way of its own.
+    """
 
     name: str
     side: str
     inputs: tuple[str, ...]
-    weights: tuple[str, ...]
+    weights: Mapping[str, tuple[str, ...]]
     outputs: tuple[str, ...]
 
 
@@ -183,7 +186,7 @@ def _parse(document: dict[str, Any]) -> Manifest:
         inputs=tuple(_parse_port(p) for p in document["inputs"]),
         outputs=tuple(_parse_port(p) for p in document["outputs"]),
         tensors={n: _parse_tensor(t) for n, t in _table(document["tensors"]).items()},
-        stages=tuple(_parse_stage(s) for s in document["stages"]),
+        stages=tuple(parse_stage(s) for s in document["stages"]),
         fallback=document["fallback"] is True,
         plan=_table(document["plan"]),
         files={n: _parse_file(n, f) for n, f in _table(document["files"]).items()},
@@ -205,12 +208,14 @@ def _parse_tensor(tensor: Any) -> TensorEntry:
     return TensorEntry(tuple(_whole(d) for d in tensor["shape"]), dtype)
 
 
-def _parse_stage(stage: Any) -> StageEntry:
+def parse_stage(stage: Any) -> StageEntry:
+    """Read one stage; KeyError, TypeError or ValueError when it is none."""
     side = _text(stage["side"])
-    if side not in SIDES:
-        raise ValueError(f"a stage is on side {side!r}")
-    lists = (tuple(_text(n) for n in stage[key]) for key in ("inputs", "weights", "outputs"))
-    return StageEntry(_text(stage["name"]), side, *lists)
+    weights = {s: _texts(names) for s, names in _table(stage["weights"]).items()}
+    if unknown := sorted({side, *weights} - set(SIDES)):
+        raise ValueError(f"a stage is on side {unknown[0]!r}")
+    inputs, outputs = _texts(stage["inputs"]), _texts(stage["outputs"])
+    return StageEntry(_text(stage["name"]), side, inputs, weights, outputs)
 
 
 def _parse_file(name: str, file: Any) -> FileEntry:
@@ -229,6 +234,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{str(value)[:40]!r} is no text")
     return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_text(value) for value in values)
 
 
 def _whole(value: Any) -> int:
@@ -261,8 +270,11 @@ def _check_references(manifest: Manifest) -> None:
 
 
 def _check_libraries(manifest: Manifest) -> None:
-    """Nothing is loaded that has no checksum."""
+    """Nothing is loaded that has no checksum, or whose weights are not told."""
     for side in SIDES:
         for name in (library_name(side), weights_name(side)):
             if manifest.stages_on(side) and name not in manifest.files:
                 raise ValueError(f"{name} has no checksum")
+        for stage in manifest.stages_on(side):
+            if side not in stage.weights:
+                raise ValueError(f"stage {stage.name!r} has no weights for the {side} side")

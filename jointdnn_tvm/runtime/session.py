@@ -159,7 +159,7 @@ def _load_side(folder: Path, manifest: Manifest, side: str) -> StageModule | Non
     stages = manifest.stages_on(side)
     if not stages:
         return None
-    return StageModule(folder / library_name(side), folder / weights_name(side), stages)
+    return StageModule(folder / library_name(side), folder / weights_name(side), stages, side)
 
 
 def open_session(

@@ -25,11 +25,14 @@ class StageModule:
     process.
     """
 
-    def __init__(self, library: Path, weights: Path, stages: Sequence[StageEntry]) -> None:
+    def __init__(
+        self, library: Path, weights: Path, stages: Sequence[StageEntry], side: str
+    ) -> None:
         self._stages = {s.name: s for s in stages}
+        self._side = side
         self._lock = threading.Lock()
         arrays = map_weights(weights)
-        needed = {w for s in stages for w in s.weights}
+        needed = {w for s in stages for w in s.weights[side]}
         if missing := sorted(needed - arrays.keys()):
             raise BundleError(f"{weights} lacks weight {missing[0]!r}; build the bundle again")
         self._weights = {n: _share(arrays[n]) for n in needed}
@@ -50,7 +53,7 @@ class StageModule:
         if missing := [t for t in stage.inputs if t not in tensors]:
             raise RunError(f"stage {name!r} was called without tensor {missing[0]!r}")
         arguments = [_share(tensors[t]) for t in stage.inputs]
-        arguments += [self._weights[w] for w in stage.weights]
+        arguments += [self._weights[w] for w in stage.weights[self._side]]
         with self._lock:
             try:
                 results = self._functions[name](*arguments)

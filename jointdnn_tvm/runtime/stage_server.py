@@ -10,7 +10,7 @@ import numpy as np
 import tvm_ffi
 
 from jointdnn_tvm.errors import RunError
-from jointdnn_tvm.runtime.manifest import StageEntry
+from jointdnn_tvm.runtime.manifest import parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
 from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 
@@ -55,14 +55,9 @@ def register(find_file: Callable[[str], Path]) -> None:
     def open_stages(text: str) -> None:
         document = json.loads(text)
         check_runtime(document["tvm"])
-        stages = [
-            StageEntry(
-                s["name"], s["side"], *(tuple(s[k]) for k in ("inputs", "weights", "outputs"))
-            )
-            for s in document["stages"]
-        ]
+        stages = [parse_stage(s) for s in document["stages"]]
         library, weights = (find_file(document[k]) for k in ("library", "weights"))
-        server[:] = [StageServer(StageModule(library, weights, stages))]
+        server[:] = [StageServer(StageModule(library, weights, stages, "cloud"))]
 
     def run_stage(message: bytes) -> bytearray:
         if not server:

@@ -1,0 +1,352 @@
+"""Convolutions and dense layers as products of register tiles with packed panels of weights.
+
+All output pixels of all images form the rows of one matrix. A row's numbers are read where they
+are; only a padded input is copied first, into a buffer with its border. Tasks, for the threads,
+are blocks of rows whose input stays in the second cache, each with one panel of weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tvm import te, tirx
+
+from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.packing import Panels
+from jointdnn_tvm.passes.kernels.register_tile import Accumulators, Tile, best_tile
+from jointdnn_tvm.passes.kernels.site import KERNEL, Site
+from jointdnn_tvm.targets import TargetProfile
+
+_UNKNOWN_CACHE_BYTES = 256 << 10
+_TASKS_A_CORE = 4  # so that threads finish together
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """NHWC convolution with kernels of (KH, KW, C / groups, O)."""
+
+    image: tuple[int, int, int, int]
+    kernel: tuple[int, int, int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Top, left, bottom, right."""
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    name = "convolution"
+
+    @cached_property
+    def output(self) -> tuple[int, int, int, int]:
+        """Shape of the result."""
+        n, h, w, _ = self.image
+        kh, kw, _, columns = self.kernel
+        top, left, bottom, right = self.padding
+        height = h + top + bottom - (kh - 1) * self.dilation[0] - 1
+        width = w + left + right - (kw - 1) * self.dilation[1] - 1
+        return n, height // self.strides[0] + 1, width // self.strides[1] + 1, columns
+
+    @property
+    def rows(self) -> int:
+        """Output pixels of all images."""
+        return math.prod(self.output[:3])
+
+    @property
+    def columns(self) -> int:
+        """Output channels of one group."""
+        return self.kernel[3] // self.groups
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the shapes do not tell, as attributes of a block."""
+        return {
+            "strides": list(self.strides),
+            "padding": list(self.padding),
+            "dilation": list(self.dilation),
+            "groups": self.groups,
+        }
+
+    def tile(self, profile: TargetProfile) -> Tile:
+        """The register tile for a target."""
+        return best_tile(self.rows, self.columns, profile)
+
+    def seconds(self, profile: TargetProfile) -> float:
+        """Modelled time on one core: the products, and fetching the weights."""
+        tile = self.tile(profile)
+        kh, kw, depth, _ = self.kernel
+        panels = self.groups * -(-self.columns // tile.columns)
+        tiles = -(-self.rows // tile.rows) * panels
+        cycles = tiles * kh * kw * depth * tile.cycles(profile)
+        weight_bytes = 4 * kh * kw * depth * panels * tile.columns
+        return cycles / profile.clock_hz + weight_bytes / profile.bandwidth_bytes_per_s
+
+    def packing(self, profile: TargetProfile) -> Panels:
+        """How the weights are packed for a target."""
+        return Panels(self.tile(profile).columns, self.groups)
+
+    def compute(self, x: te.Tensor, w: te.Tensor) -> te.Tensor:
+        """What is meant, over packed weights."""
+        _, h, wd, _ = self.image
+        kh, kw, depth, _ = self.kernel
+        (sh, sw), (dh, dw) = self.strides, self.dilation
+        top, left, bottom, right = self.padding
+        width = int(w.shape[-1])
+        panels = -(-self.columns // width)
+        ky, kx = te.reduce_axis((0, kh), "ky"), te.reduce_axis((0, kw), "kx")
+        kc = te.reduce_axis((0, depth), "kc")
+
+        def product(n: Any, y: Any, z: Any, c: Any) -> Any:
+            group, column = (0, c) if self.groups == 1 else (c // self.columns, c % self.columns)
+            row, col = y * sh + ky * dh - top, z * sw + kx * dw - left
+            inside = []
+            if top or bottom:
+                inside += [row >= 0, row < h]
+            if left or right:
+                inside += [col >= 0, col < wd]
+            value = x[n, row, col, group * depth + kc]
+            if inside:
+                value = tirx.if_then_else(tirx.all(*inside), value, emit.zero())
+            first = tirx.min(column // width * width, self.columns - width)
+            weight = w[group * panels + column // width, ky, kx, kc, column - first]
+            return te.sum(value * weight, axis=[ky, kx, kc])
+
+        attributes = {KERNEL: self.name, "columns": self.kernel[3], **self.options}
+        return te.compute(self.output, product, "convolution", attrs=attributes)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """(..., K) times (K, O)."""
+
+    x: tuple[int, ...]
+    kernel: tuple[int, int]
+
+    name = "dense"
+
+    @property
+    def convolution(self) -> Convolution:
+        """The same product as a convolution of single pixels."""
+        depth, columns = self.kernel
+        rows = math.prod(self.x[:-1])
+        return Convolution((1, 1, rows, depth), (1, 1, depth, columns))
+
+    def packing(self, profile: TargetProfile) -> Panels:
+        """How the weights are packed for a target."""
+        return self.convolution.packing(profile)
+
+    def compute(self, x: te.Tensor, w: te.Tensor) -> te.Tensor:
+        """What is meant, over packed weights."""
+        depth, columns = self.kernel
+        width = int(w.shape[-1])
+        k = te.reduce_axis((0, depth), "k")
+
+        def product(*place: Any) -> Any:
+            *row, c = place
+            first = tirx.min(c // width * width, columns - width)
+            return te.sum(x[(*row, k)] * w[c // width, k, c - first], axis=[k])
+
+        attributes = {KERNEL: self.name, "columns": columns}
+        return te.compute((*self.x[:-1], columns), product, "dense", attrs=attributes)
+
+
+def emit_dense(site: Site, profile: TargetProfile) -> list[Any]:
+    """Statements for a block that `Dense.compute` made."""
+    x, w = site.operands
+    dense = Dense(
+        tuple(int(extent) for extent in x.shape),
+        (int(w.shape[1]), int(site.options["columns"])),
+    )
+    return _Writer(dense.convolution, site, profile).statements()
+
+
+def emit_convolution(site: Site, profile: TargetProfile) -> list[Any]:
+    """Statements for a block that `Convolution.compute` made."""
+    x, w = site.operands
+    _, kh, kw, depth, _ = (int(extent) for extent in w.shape)
+    convolution = read_convolution(x, (kh, kw, depth, int(site.options["columns"])), site.options)
+    return _Writer(convolution, site, profile).statements()
+
+
+def read_convolution(x: Any, kernel: Sequence[Any], options: Mapping[str, Any]) -> Convolution:
+    """The convolution of a buffer whose `options` came back as a block's attributes."""
+    strides, dilation = ((int(y), int(x)) for y, x in (options["strides"], options["dilation"]))
+    top, left, bottom, right = (int(pad) for pad in options["padding"])
+    return Convolution(
+        _four(x.shape),
+        _four(kernel),
+        strides,
+        (top, left, bottom, right),
+        dilation,
+        int(options["groups"]),
+    )
+
+
+def _four(shape: Sequence[Any]) -> tuple[int, int, int, int]:
+    a, b, c, d = (int(extent) for extent in shape)
+    return a, b, c, d
+
+
+class _Writer:
+    """The statements of one convolution."""
+
+    def __init__(self, convolution: Convolution, site: Site, profile: TargetProfile) -> None:
+        self._conv = convolution
+        self._site = site
+        self._tile = convolution.tile(profile)
+        self._panels = -(-convolution.columns // self._tile.columns)
+        self._tiles = -(-convolution.rows // self._tile.rows)
+        self._profile = profile
+        x, w = site.operands
+        (self._x, see_x), (self._w, see_w) = emit.flat(x), emit.flat(w)
+        self._views = [see_x, see_w]
+        self._stored = convolution.image
+
+    def statements(self) -> list[Any]:
+        """Everything, from the padded copy to the last store."""
+        block = self._tiles_a_block()
+        blocks = -(-self._tiles // block)
+        panels = self._conv.groups * self._panels
+        padded = self._pad() if any(self._conv.padding) else []
+
+        def task(index: Any) -> list[Any]:
+            first, see_first = emit.bind("first_tile", index // panels * block)
+            panel, see_panel = emit.bind("panel", index % panels)
+            count = block if self._tiles % block == 0 else tirx.min(block, self._tiles - first)
+            tiles = emit.serial(count, lambda i: self._product(first + i, panel), "tile")
+            return [see_first, see_panel, tiles]
+
+        return [*self._views, *padded, emit.parallel(blocks * panels, task)]
+
+    def _tiles_a_block(self) -> int:
+        """So many that their input takes half of the second cache and every thread has work."""
+        conv, profile = self._conv, self._profile
+        new = min(conv.strides[0], conv.kernel[0]) * min(conv.strides[1], conv.kernel[1])
+        bytes_a_tile = self._tile.rows * 4 * conv.image[3] * new
+        cache = profile.l2_bytes or _UNKNOWN_CACHE_BYTES
+        block = max(1, min(self._tiles, cache // 2 // bytes_a_tile))
+        tasks = self._conv.groups * self._panels
+        wanted = -(-_TASKS_A_CORE * profile.cores // tasks) if profile.cores > 1 else 1
+        return max(1, min(block, self._tiles // wanted))
+
+    def _pad(self) -> list[Any]:
+        """Copies the input into a buffer with a border of zeros."""
+        n, h, w, c = self._conv.image
+        top, left, bottom, right = self._conv.padding
+        height, width = h + top + bottom, w + left + right
+        source = self._x
+        buffer, allocation = emit.allocate("padded", n * height * width * c)
+
+        def row(index: Any) -> list[Any]:
+            image, y = index // height, index % height - top
+            start = index * (width * c)
+
+            def clear(first: int, count: int) -> list[Any]:
+                return emit.vectors(
+                    count,
+                    self._profile.lanes,
+                    lambda i: tirx.BufferStore(buffer, emit.zero(), [start + first + i]),
+                )
+
+            read = (image * h + y) * (w * c)
+            copy = emit.vectors(
+                w * c,
+                self._profile.lanes,
+                lambda i: tirx.BufferStore(
+                    buffer, tirx.BufferLoad(source, [read + i]), [start + left * c + i]
+                ),
+            )
+            inner = [*clear(0, left * c), *copy, *clear((left + w) * c, right * c)]
+            if not (top or bottom):
+                return inner
+            return [
+                tirx.IfThenElse(
+                    tirx.all(y >= 0, y < h),
+                    emit.sequence(inner),
+                    emit.sequence(clear(0, width * c)),
+                )
+            ]
+
+        self._x, self._stored = buffer, (n, height, width, c)
+        return [allocation, emit.parallel(n * height, row, "row")]
+
+    def _product(self, tile_index: Any, panel: Any) -> list[Any]:
+        """One register tile: its sums, then its results."""
+        conv, tile = self._conv, self._tile
+        kh, kw, depth, _ = conv.kernel
+        _, _, width, channels = self._stored
+        start = tile_index * tile.rows
+        if conv.rows % tile.rows:
+            start = tirx.min(start, conv.rows - tile.rows)
+        first, see_first = emit.bind("first", start)
+        group = panel // self._panels if conv.groups > 1 else emit.number(0)
+        see_bases, bases = self._windows(first, group * depth)
+        sums = Accumulators(tile)
+        # Without dilation and groups a row of the window is one run of numbers.
+        merged = conv.groups == 1 and conv.dilation[1] == 1 and channels == depth
+        steps, run = (1, kw * depth) if merged else (kw, depth)
+
+        def inner(ky: Any, kx: Any, k: Any) -> list[Any]:
+            shift = (ky * conv.dilation[0] * width + kx * conv.dilation[1]) * channels + k
+            weight = (((panel * kh + ky) * steps + kx) * run + k) * tile.columns
+            return sums.step(
+                lambda i: tirx.BufferLoad(self._x, [bases[i] + shift]),
+                lambda column: tirx.BufferLoad(self._w, [weight + column]),
+            )
+
+        reduction = emit.serial(
+            kh,
+            lambda ky: [
+                emit.serial(
+                    steps, lambda kx: [emit.serial(run, lambda k: inner(ky, kx, k), "k")], "kx"
+                )
+            ],
+            "ky",
+        )
+        return [
+            see_first,
+            *see_bases,
+            *sums.clear(),
+            reduction,
+            *sums.store(
+                lambda i, column, value: self._site.store(
+                    self._place(first + i, panel, group, column), value
+                )
+            ),
+        ]
+
+    def _windows(self, first: Any, channel: Any) -> tuple[list[Any], list[Any]]:
+        """Where the windows of a tile's rows begin in the stored input."""
+        _, height, width, channels = self._stored
+        rows = range(self._tile.rows)
+        if self._conv.strides == (1, 1) and self._conv.output[1:3] == (height, width):
+            start, see_start = emit.bind("window", first * channels + channel)
+            return [see_start], [start + row * channels for row in rows]
+        sees, starts = [], []
+        for row in rows:
+            n, y, x = unravel(first + row, self._conv.output[:3])
+            y, x = y * self._conv.strides[0], x * self._conv.strides[1]
+            start, see = emit.bind("window", ((n * height + y) * width + x) * channels + channel)
+            sees.append(see)
+            starts.append(start)
+        return sees, starts
+
+    def _place(self, row: Any, panel: Any, group: Any, column: Any) -> tuple[Any, ...]:
+        columns, width = self._conv.columns, self._tile.columns
+        within = panel - group * self._panels if self._conv.groups > 1 else panel
+        first = within * width
+        if columns % width:
+            first = tirx.min(first, columns - width)
+        return (*unravel(row, self._site.shape[:-1]), group * columns + first + column)
+
+
+def unravel(row: Any, shape: Sequence[int]) -> list[Any]:
+    """The index of each dimension, from the number of an element in row-major order."""
+    place: list[Any] = []
+    for position, extent in enumerate(reversed(shape)):
+        outermost = math.prod(shape[: len(shape) - 1 - position]) == 1
+        place.append(emit.number(0) if extent == 1 else row if outermost else row % extent)
+        row = row // extent
+    return place[::-1]

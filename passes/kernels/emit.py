@@ -1,0 +1,99 @@
+"""TensorIR statements put together in Python: loops as functions of their bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tvm import tirx
+
+Body = Callable[[Any], Iterable[Any]]
+"""The statements of a loop, given its variable."""
+
+INDEX = "int64"
+
+
+def number(value: int | Any) -> Any:
+    """An index: a Python integer as a constant, an expression as it is."""
+    return tirx.const(value, INDEX) if isinstance(value, int) else value
+
+
+def sequence(statements: Iterable[Any]) -> Any:
+    """One statement that runs these in order."""
+    listed = list(statements)
+    if len(listed) == 1:
+        return listed[0]
+    return tirx.SeqStmt(listed) if listed else tirx.Evaluate(tirx.const(0, "int32"))
+
+
+def serial(extent: int | Any, body: Body, name: str = "i") -> Any:
+    """A loop; one that runs once is written without."""
+    return _loop(extent, body, name, tirx.ForKind.SERIAL)
+
+
+def parallel(extent: int, body: Body, name: str = "task") -> Any:
+    """A loop whose iterations the threads share out."""
+    return _loop(extent, body, name, tirx.ForKind.PARALLEL)
+
+
+def vector(lanes: int, body: Callable[[Any], Any]) -> Any:
+    """One statement in vector registers, given the lane."""
+    return _loop(lanes, lambda lane: [body(lane)], "lane", tirx.ForKind.VECTORIZED)
+
+
+def in_vectors(count: int, lanes: int, body: Callable[[Any, int], Iterable[Any]]) -> list[Any]:
+    """Runs over `count` positions: `body` gets the first of each vector and its number of lanes.
+
+    The last vector is narrower where the count is no multiple.
+    """
+    full, rest = divmod(count, lanes)
+    parts = [serial(full, lambda i: body(i * lanes, lanes), "v")] if full else []
+    return parts + (list(body(number(full * lanes), rest)) if rest else [])
+
+
+def vectors(count: int, lanes: int, body: Callable[[Any], Any]) -> list[Any]:
+    """A statement for each of `count` positions, given the position."""
+    return in_vectors(
+        count, lanes, lambda first, width: [vector(width, lambda lane: body(first + lane))]
+    )
+
+
+def _loop(extent: int | Any, body: Body, name: str, kind: Any) -> Any:
+    if isinstance(extent, int) and extent == 1:
+        return sequence(body(number(0)))
+    variable = tirx.Var(name, INDEX)
+    return tirx.For(variable, number(0), number(extent), kind, sequence(body(variable)))
+
+
+def when(condition: Any, *statements: Any) -> Any:
+    """Statements that run where the condition holds."""
+    return tirx.IfThenElse(condition, sequence(statements), None)
+
+
+def bind(name: str, value: Any) -> tuple[Any, Any]:
+    """A named value and the statement that gives it its value."""
+    variable = tirx.Var(name, INDEX)
+    return variable, tirx.Bind(variable, value)
+
+
+def allocate(name: str, size: int, scope: str = "global") -> tuple[Any, Any]:
+    """A float32 scratch buffer and the statement that allocates it.
+
+    ``local`` ones of constant size live in registers or on the stack.
+    """
+    buffer = tirx.decl_buffer((size,), "float32", name, scope=scope)
+    return buffer, tirx.AllocBuffer(buffer, {})
+
+
+def flat(buffer: Any) -> tuple[Any, Any]:
+    """A view of a dense buffer with one dimension, and the statement that declares it."""
+    size = 1
+    for extent in buffer.shape:
+        size *= int(extent)
+    view = tirx.decl_buffer((size,), str(buffer.dtype), f"{buffer.name}_flat", data=buffer.data)
+    return view, tirx.DeclBuffer(view, data=buffer.data)
+
+
+def zero(value: float = 0.0) -> Any:
+    """A float32 constant."""
+    return tirx.const(value, "float32")

@@ -1,0 +1,117 @@
+"""The innermost part of every matrix product: a tile of sums held in vector registers.
+
+A tile is `rows` x `vectors` accumulators. One step of the reduction reads `vectors` vectors of
+one operand and `rows` single numbers of the other, and multiplies all with all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.targets import TargetProfile
+
+_LOADS_A_CYCLE = 2
+_BYTES_A_CYCLE = 32  # from the second cache
+_STEP_OVERHEAD = 0.1  # cycles: the loop's own instructions
+_MOST_VECTORS = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The shape of a register tile; `lanes` numbers are one vector."""
+
+    rows: int
+    vectors: int
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        """Results of one row."""
+        return self.vectors * self.lanes
+
+    def cycles(self, profile: TargetProfile) -> float:
+        """Of one step, when everything it reads lies in the first cache."""
+        products = self.rows * self.vectors
+        return (
+            max(
+                products / profile.fma_ports,
+                (self.rows + self.vectors) / _LOADS_A_CYCLE,
+                4 * self.columns / _BYTES_A_CYCLE,
+                profile.fma_latency,
+            )
+            + _STEP_OVERHEAD
+        )
+
+
+def best_tile(rows: int, columns: int, profile: TargetProfile) -> Tile:
+    """The tile with which a product of this size takes the fewest cycles.
+
+    The accumulators, one row of vectors and one broadcast number must fit the registers; with
+    more rows than three for eight registers LLVM loads so many numbers ahead that it runs out of
+    registers. Tiles at the ends overlap their neighbours, so what counts is the number of tiles.
+    """
+    lanes = min(profile.lanes, columns)
+    most_rows = max(1, min(rows, profile.vector_registers * 3 // 8))
+    best: tuple[float, Tile] | None = None
+    for vectors in range(1, min(_MOST_VECTORS, columns // lanes) + 1):
+        for height in range(1, most_rows + 1):
+            if height * vectors + vectors + 1 > profile.vector_registers:
+                continue
+            tile = Tile(height, vectors, lanes)
+            tiles = math.ceil(rows / height) * math.ceil(columns / tile.columns)
+            score = tiles * tile.cycles(profile)
+            if best is None or score < best[0]:
+                best = score, tile
+    assert best is not None  # a tile of one accumulator fits any vector unit
+    return best[1]
+
+
+class Accumulators:
+    """The sums of one tile, as statements."""
+
+    def __init__(self, tile: Tile) -> None:
+        self._tile = tile
+        self._buffer, self._allocation = emit.allocate("sums", tile.rows * tile.columns, "local")
+
+    def clear(self) -> list[Any]:
+        """Allocates the sums and sets them to zero."""
+        return [
+            self._allocation,
+            *self._each(lambda _row, _column, at: self._set(at, emit.zero())),
+        ]
+
+    def step(self, number: Callable[[int], Any], vector: Callable[[Any], Any]) -> list[Any]:
+        """Adds one product: `number` gives that of a row, `vector` the one of a column."""
+        return self._each(
+            lambda row, column, at: self._set(at, self._sum(at) + number(row) * vector(column))
+        )
+
+    def store(self, place: Callable[[int, Any, Any], Any]) -> list[Any]:
+        """Hands out every sum: `place` gets its row, its column and its value."""
+        return self._each(lambda row, column, at: place(row, column, self._sum(at)))
+
+    def _sum(self, at: Any) -> Any:
+        return tirx.BufferLoad(self._buffer, [at])
+
+    def _set(self, at: Any, value: Any) -> Any:
+        return tirx.BufferStore(self._buffer, value, [at])
+
+    def _each(self, statement: Callable[[int, Any, Any], Any]) -> list[Any]:
+        """A statement for every vector of the tile, given its row, column and place."""
+        tile = self._tile
+
+        def at(row: int, first: int) -> Any:
+            start = row * tile.columns + first
+            return emit.vector(tile.lanes, lambda lane: statement(row, lane + first, lane + start))
+
+        return [
+            at(row, first)
+            for row in range(tile.rows)
+            for first in range(0, tile.columns, tile.lanes)
+        ]
