@@ -22,6 +22,7 @@ from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.targets import TargetProfile
 
 _UNKNOWN_CACHE_BYTES = 256 << 10
+_OVERLAP = 1.05  # of the work, at most, for tiles that keep to one row of pixels
 _TASKS_A_CORE = 4  # so that threads finish together
 
 
@@ -197,7 +198,13 @@ class _Writer:
         self._site = site
         self._tile = convolution.tile(profile)
         self._panels = -(-convolution.columns // self._tile.columns)
+        width = convolution.output[2]
+        tiles_a_row = -(-width // self._tile.rows)
+        # Tiles within one row of pixels need one address, not one for each of theirs.
+        self._in_rows = tiles_a_row * self._tile.rows <= _OVERLAP * width
         self._tiles = -(-convolution.rows // self._tile.rows)
+        if self._in_rows:
+            self._tiles = convolution.rows // width * tiles_a_row
         self._profile = profile
         x, w = site.operands
         (self._x, see_x), (self._w, see_w) = emit.flat(x), emit.flat(w)
@@ -277,10 +284,7 @@ class _Writer:
         conv, tile = self._conv, self._tile
         kh, kw, depth, _ = conv.kernel
         _, _, width, channels = self._stored
-        start = tile_index * tile.rows
-        if conv.rows % tile.rows:
-            start = tirx.min(start, conv.rows - tile.rows)
-        first, see_first = emit.bind("first", start)
+        first, see_first = emit.bind("first", self._first_row(tile_index))
         group = panel // self._panels if conv.groups > 1 else emit.number(0)
         see_bases, bases = self._windows(first, group * depth)
         sums = Accumulators(tile)
@@ -317,21 +321,35 @@ class _Writer:
             ),
         ]
 
+    def _first_row(self, tile_index: Any) -> Any:
+        """The first output pixel of a tile; the last tiles begin early enough to be whole."""
+        rows, width = self._tile.rows, self._conv.output[2]
+        if not self._in_rows:
+            start = tile_index * rows
+            return tirx.min(start, self._conv.rows - rows) if self._conv.rows % rows else start
+        tiles = -(-width // rows)
+        start = tile_index % tiles * rows
+        start = tirx.min(start, width - rows) if width % rows else start
+        return tile_index // tiles * width + start
+
     def _windows(self, first: Any, channel: Any) -> tuple[list[Any], list[Any]]:
         """Where the windows of a tile's rows begin in the stored input."""
         _, height, width, channels = self._stored
-        rows = range(self._tile.rows)
-        if self._conv.strides == (1, 1) and self._conv.output[1:3] == (height, width):
-            start, see_start = emit.bind("window", first * channels + channel)
-            return [see_start], [start + row * channels for row in rows]
-        sees, starts = [], []
-        for row in rows:
-            n, y, x = unravel(first + row, self._conv.output[:3])
-            y, x = y * self._conv.strides[0], x * self._conv.strides[1]
-            start, see = emit.bind("window", ((n * height + y) * width + x) * channels + channel)
-            sees.append(see)
-            starts.append(start)
-        return sees, starts
+        rows, (down, across) = range(self._tile.rows), self._conv.strides
+        if (down, across) == (1, 1) and self._conv.output[1:3] == (height, width):
+            start, see = emit.bind("window", first * channels + channel)
+            return [see], [start + row * channels for row in rows]
+
+        def window(row: Any) -> tuple[Any, Any]:
+            n, y, x = unravel(row, self._conv.output[:3])
+            place = (n * height + y * down) * width + x * across
+            return emit.bind("window", place * channels + channel)
+
+        if self._in_rows:
+            start, see = window(first)
+            return [see], [start + row * (across * channels) for row in rows]
+        starts, sees = zip(*(window(first + row) for row in rows), strict=True)
+        return list(sees), list(starts)
 
     def _place(self, row: Any, panel: Any, group: Any, column: Any) -> tuple[Any, ...]:
         columns, width = self._conv.columns, self._tile.columns

@@ -19,6 +19,7 @@ from jointdnn_tvm.targets import TargetProfile
 _LOADS_A_CYCLE = 2
 _BYTES_A_CYCLE = 32  # from the second cache
 _STEP_OVERHEAD = 0.1  # cycles: the loop's own instructions
+_FETCH_OVERHEAD = 0.1  # of the time of fetching, which other reads from that cache delay
 _MOST_VECTORS = 8
 
 
@@ -36,16 +37,18 @@ class Tile:
         return self.vectors * self.lanes
 
     def cycles(self, profile: TargetProfile) -> float:
-        """Of one step, when everything it reads lies in the first cache."""
+        """Of one step, when the weights come from the second cache and the rest from the first."""
         products = self.rows * self.vectors
+        fetching = 4 * self.columns / _BYTES_A_CYCLE
         return (
             max(
                 products / profile.fma_ports,
                 (self.rows + self.vectors) / _LOADS_A_CYCLE,
-                4 * self.columns / _BYTES_A_CYCLE,
+                fetching,
                 profile.fma_latency,
             )
             + _STEP_OVERHEAD
+            + _FETCH_OVERHEAD * fetching
         )
 
 

@@ -286,16 +286,19 @@ class _Writer:
             return tirx.all(row + r >= 0, row + r < height, col + c >= 0, col + c < width)
 
         def channels(checked: bool) -> list[Any]:
-            def read(r: int, c: int, k: Any) -> Any:
-                value = tirx.BufferLoad(self._x, [base + (r * width + c) * depth + k])
-                return tirx.if_then_else(inside(r, c), value, emit.zero()) if checked else value
+            def some(first: Any, lanes: int) -> list[Any]:
+                def read(r: int, c: int, lane: Any) -> Any:
+                    at = base + (r * width + c) * depth + first + lane
+                    value = tirx.BufferLoad(self._x, [at])
+                    return tirx.if_then_else(inside(r, c), value, emit.zero()) if checked else value
 
-            def write(r: int, c: int, k: Any, value: Any) -> Any:
-                at = (r * edge + c) * self._in_plane + place * depth + k
-                return tirx.BufferStore(self._inputs, value, [at])
+                def write(r: int, c: int, lane: Any, value: Any) -> Any:
+                    at = (r * edge + c) * self._in_plane + place * depth + first + lane
+                    return tirx.BufferStore(self._inputs, value, [at])
 
-            matrix = TRANSFORMS[m].inputs
-            return self._both_ways(matrix, depth, read, write, _rows_paired)
+                return _both_ways(TRANSFORMS[m].inputs, edge, lanes, read, write, _rows_paired)
+
+            return emit.in_vectors(depth, self._profile.lanes, some)
 
         everything = tirx.all(inside(0, 0), inside(edge - 1, edge - 1))
         down, across = self._winograd.grid[1:]
@@ -351,84 +354,70 @@ class _Writer:
         n, y, x = unravel(tile, self._winograd.grid)
         (row, see_row), (col, see_col) = emit.bind("row", y * m), emit.bind("col", x * m)
 
-        def channels(checked: bool) -> list[Any]:
-            def read(r: int, c: int, k: Any) -> Any:
-                at = (r * edge + c) * self._out_plane + place * columns + k
+        def some(first: Any, lanes: int) -> list[Any]:
+            outputs, take = emit.allocate("outputs", m * m * lanes, "local")
+
+            def read(r: int, c: int, lane: Any) -> Any:
+                at = (r * edge + c) * self._out_plane + place * columns + first + lane
                 return tirx.BufferLoad(self._results, [at])
 
-            def write(r: int, c: int, k: Any, value: Any) -> Any:
-                return self._site.store((n, row + r, col + c, k), value)
+            def keep(r: int, c: int, lane: Any, value: Any) -> Any:
+                return tirx.BufferStore(outputs, value, [lane + (r * m + c) * lanes])
 
-            def guard(r: int, c: int, statement: Any) -> Any:
-                if not checked or (r, c) == (0, 0):
-                    return statement
-                return emit.when(tirx.all(row + r < height, col + c < width), statement)
+            def hand_out(index: Any) -> list[Any]:
+                down, across = row + index // m, col + index % m
+                store = emit.vector(
+                    lanes,
+                    lambda lane: self._site.store(
+                        (n, down, across, first + lane),
+                        tirx.BufferLoad(outputs, [index * lanes + lane]),
+                    ),
+                )
+                if height % m == 0 and width % m == 0:
+                    return [store]
+                return [emit.when(tirx.all(down < height, across < width), store)]
 
-            matrix = TRANSFORMS[m].outputs
-            return self._both_ways(matrix, columns, read, write, _columns_paired, guard)
+            # A loop, not m * m copies: the epilogue may be long.
+            transform = _both_ways(TRANSFORMS[m].outputs, edge, lanes, read, keep, _columns_paired)
+            return [take, *transform, emit.serial(m * m, hand_out)]
 
-        sees = [see_row, see_col]
-        if height % m == 0 and width % m == 0:
-            return [*sees, *channels(False)]
-        whole = tirx.all(row + m <= height, col + m <= width)
-        choice = tirx.IfThenElse(
-            whole, emit.sequence(channels(False)), emit.sequence(channels(True))
+        return [see_row, see_col, *emit.in_vectors(columns, self._profile.lanes, some)]
+
+
+def _both_ways(
+    matrix: Matrix,
+    edge: int,
+    lanes: int,
+    read: Callable[[int, int, Any], Any],
+    write: Callable[[int, int, Any, Any], Any],
+    combine: Callable[[Matrix, Sequence[Any]], list[Any]],
+) -> list[Any]:
+    """matrix @ values @ matrix.T for a vector of channels; values are edge x edge."""
+    size = len(matrix)
+    between, take = emit.allocate("between", size * edge * lanes, "local")
+
+    def down(row: int, column: int) -> Any:
+        return emit.vector(
+            lanes,
+            lambda lane: tirx.BufferStore(
+                between,
+                combine(matrix, [read(r, column, lane) for r in range(edge)])[row],
+                [lane + (row * edge + column) * lanes],
+            ),
         )
-        return [*sees, choice]
 
-    def _both_ways(
-        self,
-        matrix: Matrix,
-        channels: int,
-        read: Callable[[int, int, Any], Any],
-        write: Callable[[int, int, Any, Any], Any],
-        combine: Callable[[Matrix, Sequence[Any]], list[Any]],
-        guard: Callable[[int, int, Any], Any] = lambda r, c, statement: statement,
-    ) -> list[Any]:
-        """matrix @ values @ matrix.T for every channel, a vector of channels at a time."""
-        edge, size = self._winograd.edge, len(matrix)
+    def across(row: int, column: int) -> Any:
+        def value(lane: Any) -> Any:
+            at = [lane + (row * edge + c) * lanes for c in range(edge)]
+            return combine(matrix, [tirx.BufferLoad(between, [a]) for a in at])[column]
 
-        def some(first: Any, lanes: int) -> list[Any]:
-            between, take = emit.allocate("between", size * edge * lanes, "local")
+        return emit.vector(lanes, lambda lane: write(row, column, lane, value(lane)))
 
-            def down(row: int, column: int) -> Any:
-                return emit.vector(
-                    lanes,
-                    lambda lane: tirx.BufferStore(
-                        between,
-                        combine(matrix, [read(r, column, first + lane) for r in range(edge)])[row],
-                        [lane + (row * edge + column) * lanes],
-                    ),
-                )
-
-            def across(row: int, column: int) -> Any:
-                return emit.vector(
-                    lanes,
-                    lambda lane: write(
-                        row,
-                        column,
-                        first + lane,
-                        combine(
-                            matrix,
-                            [
-                                tirx.BufferLoad(between, [lane + (row * edge + c) * lanes])
-                                for c in range(edge)
-                            ],
-                        )[column],
-                    ),
-                )
-
-            return [
-                take,
-                *[down(row, column) for column in range(edge) for row in range(size)],
-                *[
-                    guard(row, column, across(row, column))
-                    for row in range(size)
-                    for column in range(size)
-                ],
-            ]
-
-        return emit.in_vectors(channels, self._profile.lanes, some)
+    return [
+        take,
+        *[down(row, column) for column in range(edge) for row in range(size)],
+        *[across(row, column) for row in range(size) for column in range(size)],
+    ]
 
 
 _PLANE_GAP = 16  # numbers: one cache line
