@@ -23,6 +23,9 @@ from jointdnn_tvm.importer.infer_types import one_line
 from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
 from jointdnn_tvm.passes.layouts import dims, has_static_shape
 
+_TRAINED = ("BatchNormalization", "Dropout")
+"""Operators that cannot be converted in training mode only."""
+
 _SHAPED_BY_DATA = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
 _INLINE_INTEGERS = 4096
@@ -79,7 +82,14 @@ def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, Array]]:
 
 
 def _check_supported(graph: OnnxGraph) -> None:
-    missing = sorted({_qualified(node) for node in graph.nodes if not is_convertible(node, graph)})
+    lacking = [node for node in graph.nodes if not is_convertible(node, graph)]
+    for node in lacking:
+        if node.op in _TRAINED:
+            raise ModelError(
+                f"{node.describe()} is in training mode; export the model for inference (in "
+                "PyTorch, after model.eval())"
+            )
+    missing = sorted({_qualified(node) for node in lacking})
     if missing:
         one = len(missing) == 1
         raise ModelError(
