@@ -106,3 +106,67 @@ def test_shift_by_all_bits(direction: str, tmp_path: Path) -> None:
     model = make_model([node], {"x": x, "places": places}, ["y"])
     (answer,) = run_network(network_of(model, tmp_path), {"x": x, "places": places})
     assert answer.tolist() == ([254, 0, 0] if direction == "LEFT" else [127, 0, 0])
+
+
+@pytest.mark.parametrize("center", [0, 1])
+@pytest.mark.parametrize("known", [True, False])
+def test_non_max_suppression(center: int, known: bool, tmp_path: Path) -> None:
+    corners = [[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, 0, 0.5, 1], [0, 9, 1, 10], [0, 9, 1, 9.5]]
+    boxes = np.array([corners], np.float32)
+    if center:
+        low, high = np.split(boxes, 2, axis=2)
+        boxes = np.concatenate([(low + high) / 2, high - low], axis=2)
+    scores = np.array([[[0.9, 0.7, 0.6, 0.8, 0.1]]], np.float32)
+    overlap, score = (np.array([value], np.float32) for value in (0.5, 0.2))
+    settings: dict[str, Array] = {"most": np.array([4]), "overlap": overlap, "score": score}
+    node = helper.make_node(
+        "NonMaxSuppression", ["b", "s", *settings], ["y"], center_point_box=center
+    )
+    inputs: dict[str, Array] = {"b": boxes, "s": scores}
+    for name in () if known else ("overlap", "score"):
+        inputs[name] = settings.pop(name)
+    model = make_model([node], inputs, ["y"], settings)
+    check(model, tmp_path, inputs)
+    assert run_onnx(model, inputs)[0][:, 2].tolist() == [0, 3, 2]  # an overlap of 0.5 is allowed
+
+
+DIVISORS = [3, -3, 0, -1, 1, -7]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32])
+def test_division_of_whole_numbers(dtype: type, known: bool, tmp_path: Path) -> None:
+    """By 0 it gives 0, and the quotient that is too large for its type comes round."""
+    limits = np.iinfo(dtype)
+    x: Array = np.array([7, limits.min, limits.max, 0, 8], dtype).reshape(5, 1)
+    divisor: Array = np.array(DIVISORS).astype(dtype)
+    nodes = [
+        helper.make_node("Div", ["x", "d"], ["quotient"]),
+        helper.make_node("Mod", ["x", "d"], ["modulo"]),
+        helper.make_node("Mod", ["x", "d"], ["remainder"], fmod=1),
+    ]
+    given = {"d": divisor}
+    inputs = {"x": x} if known else {"x": x, **given}
+    outputs = ["quotient", "modulo", "remainder"]
+    model = make_model(nodes, inputs, outputs, given if known else {})
+    quotient, modulo, remainder = run_network(network_of(model, tmp_path), {"x": x, **given})
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(modulo, np.mod(x, divisor))
+        np.testing.assert_array_equal(remainder, np.fmod(x, divisor))
+    expected = [[truncated(int(a), int(b), limits) for b in divisor] for a in x.ravel()]
+    assert quotient.tolist() == expected
+
+
+def truncated(a: int, b: int, limits: Any) -> int:
+    """The quotient toward zero, in the range of a type."""
+    quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1) if b else 0
+    return int((quotient - limits.min) % (1 << limits.bits) + limits.min)
+
+
+def test_division_of_constants_by_zero(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Div", ["n", "d"], ["q"]), helper.make_node("Add", ["x", "q"], ["y"])]
+    constants = {"n": np.array([5, -6]), "d": np.array([0, 2])}
+    x = np.array([1, 1])
+    model = make_model(nodes, {"x": x}, ["y"], constants)
+    (answer,) = run_network(network_of(model, tmp_path), {"x": x})
+    assert answer.tolist() == [1, -2]

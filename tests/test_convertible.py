@@ -47,7 +47,7 @@ def test_cases_that_tvm_gets_wrong() -> None:
         ("Dropout", ["x"], {}),  # those that drop nothing are gone before
         ("BatchNormalization", ["x", "s", "b", "m", "v"], {"training_mode": 1}),
         ("MaxUnpool", ["x", "i", "shape"], {"kernel_shape": [2, 2]}),
-        ("NonMaxSuppression", ["x", "scores", "count", "", "threshold"], {}),
+        ("NonMaxSuppression", ["x", "scores", "count"], {}),
         ("RoiAlign", ["x", "rois", "batch"], {"mode": "max"}),
     ],
 )
@@ -58,7 +58,7 @@ def test_forms_that_tvm_gets_wrong(op: str, inputs: list[str], attributes: dict[
 
 def test_like_forms_that_tvm_gets_right() -> None:
     graph = OnnxGraph(inputs=["x"], outputs=[])
-    graph.set_constant("threshold", np.array([0.5], np.float32))
+    graph.set_constant("count", np.array([3]))
     for op, inputs in [
         ("BatchNormalization", ["x", "s", "b", "m", "v"]),
         ("MaxUnpool", ["x", "i"]),

@@ -15,9 +15,7 @@ def is_convertible(node: Node, graph: OnnxGraph) -> bool:
     """Whether there is a converter, ours or TVM's, that gets this node right."""
     if node.domain not in _DOMAINS:
         return False
-    if node.op in CONVERTERS:
-        return True
-    if node.op not in onnx_frontend._get_convert_map():
+    if node.op not in CONVERTERS and node.op not in onnx_frontend._get_convert_map():
         return False
     return not _is_wrong_in_tvm(node, graph)
 
@@ -39,8 +37,8 @@ def _is_wrong_in_tvm(node: Node, graph: OnnxGraph) -> bool:
             return any(node.outputs[1:])
         case "MaxUnpool":
             return bool(node.input(2))
-        case "NonMaxSuppression":  # it ignores thresholds that it does not know
-            return any(n and n not in graph.constants for n in (node.input(3), node.input(4)))
+        case "NonMaxSuppression":  # it takes a number of boxes that it does not know for 0
+            return node.input(2) not in graph.constants
         case "RMSNormalization":  # it fails unless it runs over the last axis alone
             return node.attribute("axis", -1) not in (-1, rank - 1)
         case "RoiAlign":

@@ -17,6 +17,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.importer.check_indices import check_indices
 from jointdnn_tvm.importer.convert_operators import CONVERTERS
 from jointdnn_tvm.importer.convertible import is_convertible
 from jointdnn_tvm.importer.infer_types import one_line
@@ -129,9 +130,10 @@ class _Emitter:
 
     def emit(self, node: Node) -> None:
         """Adds a node's bindings."""
-        names = [self.values[name] if name else None for name in node.inputs]
+        values = [self.values[name] if name else None for name in node.inputs]
         try:
-            result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(names)))
+            inputs = check_indices(node, self._graph, self.builder, values)
+            result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(inputs)))
             fields = self._fields(result)
             for index, name in enumerate(node.outputs):
                 if name and index >= len(fields):
