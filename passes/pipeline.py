@@ -9,6 +9,7 @@ from tvm import relax
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
+from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
@@ -55,6 +56,7 @@ def lowering(target: tvm.target.Target, lanes: int, registers: int) -> tvm.trans
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
             relax.transform.DeadCodeElimination(),
+            DropScopeMarks(),
             ScheduleForCpu(lanes, registers),
             # dataflow to virtual machine code
             *cpu.dataflow_lower_passes(target),
