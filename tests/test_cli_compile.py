@@ -12,13 +12,17 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from onnx import helper
 
 from jointdnn_tvm.deploy.loopback import LoopbackLab
-from tests.command import Command, contents
+from tests.command import Command, Ended, contents
 from tests.deployment import eventually
 from tests.networks import light_network
+from tests.onnx_models import make_model, save
 
 _ANSWER = {
     *("status", "objective", "bound", "latency_s", "energy_j", "cloud_s", "mobile_bytes", "error"),
@@ -48,6 +52,39 @@ def test_result_as_json(
     again = jointdnn("compile", branching_path, "-o", bundle, *words)
     assert again.code == 0, again
     assert "newly measured: 0 (all costs were known)" in again.out
+
+
+def test_zeros_and_indices_out_of_range(
+    tmp_path: Path, lab: LoopbackLab, jointdnn: Command
+) -> None:
+    """Measuring divides by zeros; so may a query. An index out of range is one line."""
+    nodes = [
+        helper.make_node("Div", ["a", "b"], ["quotient"]),
+        helper.make_node("Mod", ["a", "b"], ["modulo"]),
+        helper.make_node("Gather", ["table", "i"], ["y"]),
+    ]
+    values: dict[str, Any] = {"a": [7, -7, 5], "b": [0, 2, -3], "i": [-1, 0]}
+    feeds = {name: np.array(value, np.int32) for name, value in values.items()}
+    table = np.arange(5, dtype=np.float32)
+    model = make_model(nodes, {"table": table, **feeds}, ["quotient", "modulo", "y"])
+    path, bundle = save(model, tmp_path), tmp_path / "model.jd"
+    words = ["--tracker", lab.tracker, "--costs", tmp_path / "costs", "--placement", "cloud-only"]
+    ended = jointdnn("compile", path, "-o", bundle, *words)
+    assert ended.code == 0, ended
+    assert "Warning" not in ended.err
+
+    def run(**changed: Any) -> Ended:
+        words = []
+        for name, value in {"table": table, **feeds, **changed}.items():
+            np.save(tmp_path / name, value)
+            words += ["--input", f"{name}={tmp_path / name}.npy"]
+        return jointdnn("run", bundle, "--tracker", lab.tracker, "--output", tmp_path, *words)
+
+    assert run().code == 0
+    results = [np.load(tmp_path / f"{name}.npy").tolist() for name in ("quotient", "modulo", "y")]
+    assert results == [[0, -3, -1], [0, 1, -1], [4, 0]]
+    told = "an index of Gather is out of range: it must lie in -5 to 4; check the query's inputs"
+    assert told in run(i=np.array([0, 5], np.int32)).complaint
 
 
 def _no_room(*_: object, **__: object) -> None:

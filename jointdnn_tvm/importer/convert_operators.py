@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from jointdnn_tvm.importer.divide_integers import divide, modulo
 from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 Converter = Callable[[Node, OnnxGraph, Any, Any], Any]
@@ -182,46 +183,6 @@ def _pad(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
     return relax.op.nn.pad(cut, widths, mode, value)
 
 
-def _divide(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
-    """Whole numbers by 0 give 0, as in NumPy: a processor would end the process."""
-    divisor = _safe_divisor(node, graph, inputs)
-    if divisor is None:
-        return None
-    (value, given), dtype = inputs, str(graph.dtype(node.input(0)))
-    result = relax.op.divide(value, divisor)
-    if not dtype.startswith("u"):
-        by_minus_one = relax.op.equal(given, relax.const(-1, dtype))
-        result = relax.op.where(by_minus_one, relax.op.negative(value), result)
-    zero = relax.const(0, dtype)
-    return relax.op.where(relax.op.equal(given, zero), zero, result)
-
-
-def _modulo(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
-    """Whole numbers modulo 0 give 0, as in NumPy."""
-    divisor = _safe_divisor(node, graph, inputs)
-    if divisor is None:
-        return None
-    operator = relax.op.mod if node.attribute("fmod", 0) else relax.op.floor_mod
-    return operator(inputs[0], divisor)
-
-
-def _safe_divisor(node: Node, graph: OnnxGraph, inputs: Any) -> Any:
-    """The divisor, 1 where it is 0 or -1: by -1, the smallest whole number has no quotient.
-
-    None where no divisor traps.
-    """
-    dtype, known = graph.dtype(node.input(1)), graph.constants.get(node.input(1))
-    if dtype is None or dtype.kind not in "iu":
-        return None
-    if known is not None and not np.isin(known, (0, -1)).any():
-        return None
-    given, one = inputs[1], relax.const(1, str(dtype))
-    safe = relax.op.where(relax.op.equal(given, relax.const(0, str(dtype))), one, given)
-    if dtype.kind == "u":
-        return safe
-    return relax.op.where(relax.op.equal(given, relax.const(-1, str(dtype))), one, safe)
-
-
 def _extreme(operator: Callable[..., Any]) -> Converter:
     """TVM's converter stacks the operands and reduces the stack."""
 
@@ -248,13 +209,13 @@ CONVERTERS: dict[str, Converter] = {
     "BitShift": _bit_shift,
     "Clip": _clip,
     "CumProd": _cumulative_product,
-    "Div": _divide,
+    "Div": divide,
     "Gather": _gather,
     "GatherElements": _gather,
     "GatherND": _gather,
     "Max": _extreme(relax.op.maximum),
     "Min": _extreme(relax.op.minimum),
-    "Mod": _modulo,
+    "Mod": modulo,
     "NonMaxSuppression": _non_max_suppression,
     "Pad": _pad,
     "ScatterND": _scatter_nd,
