@@ -10,6 +10,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
 from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels
+from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
@@ -65,6 +66,7 @@ def lower(
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
             relax.transform.DeadCodeElimination(),
+            DropScopeMarks(),
             ScheduleForCpu(profile),
             # dataflow to virtual machine code
             *cpu.dataflow_lower_passes(target),

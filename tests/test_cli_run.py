@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +15,9 @@ import numpy as np
 import pytest
 
 from jointdnn_tvm.cli import main
+from jointdnn_tvm.cli.tensors import random_inputs
 from jointdnn_tvm.verify import Reference
+from tests.deployment import device_server, eventually, session_folders
 
 Save = Callable[[], Path]
 
@@ -66,3 +73,31 @@ def test_failure_is_one_line(
 def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tmp_path)]) == 1
     assert "is no bundle" in capsys.readouterr().err
+
+
+def test_cloud_killed_in_the_middle(new_bundle: Save, branching_path: Path, tmp_path: Path) -> None:
+    """The answer comes all the same, and the command says what happened."""
+    reference = Reference(branching_path, threads=1)
+    with device_server(tmp_path / "device", "--key", "cloud") as (server, address):
+        words = ["run", str(new_bundle()), "--cloud", str(address), "--repeat", "2000", "--json"]
+        running = subprocess.Popen(
+            [sys.executable, "-m", "jointdnn_tvm.cli", *words, "--output", str(tmp_path / "out")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert eventually(lambda: session_folders(tmp_path / "device"), within_s=60)
+        time.sleep(1)
+        assert running.poll() is None
+        os.killpg(server.pid, signal.SIGKILL)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    result = json.loads(out)
+    assert result["runs"] == 2000
+    assert f"the connection to device {address}" in result["cloud_error"]
+    assert "going on alone" in err
+    assert err.count("\n") == 1
+    signature = {"image": (1, 3, 8, 8), "bias": (1, 10)}
+    inputs = random_inputs([(n, shape, "float32") for n, shape in signature.items()], seed=0)
+    for name, array in reference.run(inputs).items():
+        np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}.npy"), array, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -164,3 +165,17 @@ def test_quantiles_are_nearest_ranks(count: int) -> None:
         },
     }
     assert list(found.values()) == sorted(found.values())
+
+
+def test_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(file: Any, array: Any) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_outputs(tmp_path, {"x": np.zeros(3)})
+    before = (tmp_path / "x.npy").read_bytes()
+    monkeypatch.setattr(np, "save", fill)
+    with pytest.raises(RunError, match=r"No space left on device.*another --output"):
+        write_outputs(tmp_path, {"x": np.ones(3), "y": np.ones(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+    assert (tmp_path / "x.npy").read_bytes() == before

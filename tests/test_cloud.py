@@ -9,9 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from onnx import helper
 
+from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
-from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.network import load_network
 from jointdnn_tvm.runtime.cloud import LocalCloud, RemoteCloud
 from jointdnn_tvm.runtime.message import encode
 from jointdnn_tvm.runtime.remote import RemoteSession
@@ -19,7 +22,9 @@ from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.stage_server import RUN_STAGE
 from jointdnn_tvm.verify import Reference, compare
-from tests.deployment import device_server
+from tests.deployment import device_server, is_gone
+from tests.onnx_models import make_model, save
+from tests.tiny_models import plan_of
 
 HEADER = {"request": 1, "stage": "stage_1_cloud", "wanted": ["t"], "last": True}
 
@@ -107,3 +112,26 @@ def test_device_server_runs_the_cloud_side(
         assert difference.max_rel_error < 1e-5
     assert session.cloud_error is not None
     session.close()
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_query_that_fails_costs_no_cloud(fallback: bool, tmp_path: Path) -> None:
+    """An index out of range: one error, and the same device answers the next query."""
+    node = helper.make_node("Gather", ["x", "i"], ["y"])
+    x = np.arange(5, dtype=np.float32)
+    path = save(make_model([node], {"x": x, "i": np.zeros(2, np.int64)}, ["y"]), tmp_path)
+    network = load_network(path)
+    placement: Any = {group.name: "cloud" for group in network.graph.groups}
+    made = build(network, plan_of(network, placement), fallback=fallback)
+    folder = made.save(tmp_path / "model.jd")
+    told = r"(stage '\w+' failed|device .* failed while).*: an index of Gather is out of range"
+    with device_server(tmp_path / "device", "--key", "cloud") as (server, address):
+        with open_session(folder, cloud=str(address)) as session:
+            for wrong in (5, -6, 1 << 40):
+                with pytest.raises(RunError if fallback else DeviceError, match=told) as failure:
+                    session.run({"x": x, "i": np.array([0, wrong])})
+                assert "\n" not in str(failure.value)
+                answer = session.run({"x": x, "i": np.array([-1, 3])})
+                assert answer["y"].tolist() == [4, 3]
+            assert session.cloud_error is None
+        assert not is_gone(server.pid)

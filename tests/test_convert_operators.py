@@ -106,3 +106,25 @@ def test_shift_by_all_bits(direction: str, tmp_path: Path) -> None:
     model = make_model([node], {"x": x, "places": places}, ["y"])
     (answer,) = run_network(network_of(model, tmp_path), {"x": x, "places": places})
     assert answer.tolist() == ([254, 0, 0] if direction == "LEFT" else [127, 0, 0])
+
+
+@pytest.mark.parametrize("center", [0, 1])
+@pytest.mark.parametrize("known", [True, False])
+def test_non_max_suppression(center: int, known: bool, tmp_path: Path) -> None:
+    corners = [[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, 0, 0.5, 1], [0, 9, 1, 10], [0, 9, 1, 9.5]]
+    boxes = np.array([corners], np.float32)
+    if center:
+        low, high = np.split(boxes, 2, axis=2)
+        boxes = np.concatenate([(low + high) / 2, high - low], axis=2)
+    scores = np.array([[[0.9, 0.7, 0.6, 0.8, 0.1]]], np.float32)
+    overlap, score = (np.array([value], np.float32) for value in (0.5, 0.2))
+    settings: dict[str, Array] = {"most": np.array([4]), "overlap": overlap, "score": score}
+    node = helper.make_node(
+        "NonMaxSuppression", ["b", "s", *settings], ["y"], center_point_box=center
+    )
+    inputs: dict[str, Array] = {"b": boxes, "s": scores}
+    for name in () if known else ("overlap", "score"):
+        inputs[name] = settings.pop(name)
+    model = make_model([node], inputs, ["y"], settings)
+    check(model, tmp_path, inputs)
+    assert run_onnx(model, inputs)[0][:, 2].tolist() == [0, 3, 2]  # an overlap of 0.5 is allowed

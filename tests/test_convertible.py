@@ -39,3 +39,35 @@ def test_cases_that_tvm_gets_wrong() -> None:
     assert not convertible("Elu", np.float16)
     assert convertible("RMSNormalization", axis=2)
     assert not convertible("RMSNormalization", axis=1)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes"),
+    [
+        ("Dropout", ["x"], {}),  # those that drop nothing are gone before
+        ("BatchNormalization", ["x", "s", "b", "m", "v"], {"training_mode": 1}),
+        ("MaxUnpool", ["x", "i", "shape"], {"kernel_shape": [2, 2]}),
+        ("NonMaxSuppression", ["x", "scores", "count"], {}),
+        ("RoiAlign", ["x", "rois", "batch"], {"mode": "max"}),
+    ],
+)
+def test_forms_that_tvm_gets_wrong(op: str, inputs: list[str], attributes: dict[str, Any]) -> None:
+    graph = OnnxGraph(inputs=inputs, outputs=[])
+    assert not is_convertible(Node(helper.make_node(op, inputs, ["y"], **attributes)), graph)
+
+
+def test_like_forms_that_tvm_gets_right() -> None:
+    graph = OnnxGraph(inputs=["x"], outputs=[])
+    graph.set_constant("count", np.array([3]))
+    for op, inputs in [
+        ("BatchNormalization", ["x", "s", "b", "m", "v"]),
+        ("MaxUnpool", ["x", "i"]),
+        ("NonMaxSuppression", ["x", "scores", "count", "", "threshold"]),
+        ("RoiAlign", ["x", "rois", "batch"]),
+    ]:
+        assert is_convertible(Node(helper.make_node(op, inputs, ["y"])), graph)
+
+
+def test_unsigned_top_k() -> None:
+    assert convertible("TopK", np.int32)
+    assert not convertible("TopK", np.uint8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,3 +82,20 @@ def test_constant_arithmetic_is_evaluated(tmp_path: Path) -> None:
     ]
     model = make_model(nodes, {"x": (4, 3)}, ["y"], constants)
     assert operators(assert_same_answers(model, tmp_path)) == ["MatMul"]
+
+
+@pytest.mark.parametrize(
+    ("constants", "left"),
+    [
+        ({"ratio": np.float32(0.5), "training": np.array(False)}, []),
+        ({"ratio": np.float32(0), "training": np.array(True)}, []),
+        ({"ratio": np.float32(0.5), "training": np.array(True)}, ["Dropout"]),
+        ({"ratio": np.float32(0.5)}, ["Dropout"]),  # the mode comes with the query
+    ],
+)
+def test_dropout(constants: dict[str, Any], left: list[str], tmp_path: Path) -> None:
+    node = helper.make_node("Dropout", ["x", "ratio", "training"], ["y"])
+    inputs = {"x": random_like((2, 3)), "training": np.array(False)}
+    inputs = {name: value for name, value in inputs.items() if name not in constants}
+    model = make_model([node], inputs, ["y"], constants)
+    assert operators(simplified(model, tmp_path)) == left

@@ -15,6 +15,7 @@ from tests.onnx_models import (
     random_like,
     run_onnx,
     simplified,
+    to_model,
 )
 
 
@@ -88,3 +89,19 @@ def test_function_of_the_model(given: bool, tmp_path: Path) -> None:
     (answer,) = run_onnx(model, feeds_of(model))
     factor = 4 if given else 3
     np.testing.assert_allclose(answer, feeds_of(model)["x"] * factor**2, rtol=1e-5)
+
+
+def test_attention_to_nothing(tmp_path: Path) -> None:
+    """A query whose mask rules all keys out gives zeros, as the operator is specified."""
+    node = helper.make_node("Attention", ["q", "k", "v", "mask"], ["y"])
+    mask = np.array([[True, False, True], [False, False, False]])
+    shapes = {"q": (1, 1, 2, 4), "k": (1, 1, 3, 4), "v": (1, 1, 3, 4)}
+    model = make_model([node], {**shapes, "mask": mask}, ["y"], opset=23)
+    feeds = {name: random_like(shape) for name, shape in shapes.items()} | {"mask": mask}
+    graph = simplified(model, tmp_path)
+    assert "Attention" not in operators(graph)
+    (answer,) = run_onnx(to_model(graph), feeds)
+    weights = np.exp(feeds["q"] @ feeds["k"].swapaxes(2, 3) / 2)[0, 0, 0] * mask[0]
+    expected = weights / weights.sum() @ feeds["v"][0, 0]
+    np.testing.assert_allclose(answer[0, 0, 0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(answer[0, 0, 1], np.zeros(4))

@@ -87,3 +87,10 @@ def test_extremes_of_booleans(tmp_path: Path) -> None:
         "ReduceMax",
         "Cast",
     ]
+
+
+def test_cast_like(tmp_path: Path) -> None:
+    node = helper.make_node("CastLike", ["x", "like"], ["y"])
+    feeds = {"x": random_like((2, 3)), "like": np.zeros(1, np.int32)}
+    model = make_model([node], feeds, ["y"])
+    assert operators(assert_same_answers(model, tmp_path, feeds)) == ["Cast"]

@@ -24,7 +24,7 @@ from jointdnn_tvm.runtime.manifest import MANIFEST, Manifest, read_manifest
 from jointdnn_tvm.runtime.session import Session, open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.verify import Reference, compare
-from tests.tiny_models import Array, plan_of, random_placement, staying
+from tests.tiny_models import Array, interleaved, plan_of, random_placement, staying
 
 Save = Callable[[], Path]
 
@@ -311,8 +311,14 @@ def test_where_the_cloud_is_must_be_said(new_bundle: Save) -> None:
         open_session(new_bundle())
 
 
+@pytest.fixture
+def no_fallback(branching: Network, tmp_path: Path) -> Path:
+    made = build(branching, plan_of(branching, interleaved(branching)), fallback=False)
+    return made.save(tmp_path / "no-fallback.jd")
+
+
 def test_connection_is_closed_when_the_cloud_cannot_be_opened(
-    new_bundle: Save, monkeypatch: pytest.MonkeyPatch
+    no_fallback: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Remote:
         closed = 0
@@ -327,13 +333,32 @@ def test_connection_is_closed_when_the_cloud_cannot_be_opened(
     monkeypatch.setattr("jointdnn_tvm.runtime.session.reach", lambda *args: remote)
     monkeypatch.setattr("jointdnn_tvm.runtime.session.RemoteCloud.connect", refuse)
     with pytest.raises(DeviceError, match="its disk is full"):
-        open_session(new_bundle(), cloud="somewhere:1")
+        open_session(no_fallback, cloud="somewhere:1")
     assert remote.closed == 1
 
 
-def test_cloud_that_is_not_there(new_bundle: Save) -> None:
+@pytest.mark.parametrize("how", [{"cloud": "127.0.0.1:1"}, {"tracker": "127.0.0.1:1"}])
+def test_cloud_that_is_not_there(
+    new_bundle: Save,
+    no_fallback: Path,
+    reference: Reference,
+    how: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(DeviceError, match=r"127\.0\.0\.1:1"):
-        open_session(new_bundle(), cloud="127.0.0.1:1", timeout_s=2.0)
+        open_session(no_fallback, **how, timeout_s=2.0)
+    assert not caplog.messages
+    with open_session(new_bundle(), **how, timeout_s=2.0) as session:
+        for sample in range(2):
+            check(session.run(inputs(sample)), reference, sample)
+        assert "127.0.0.1:1" in str(session.cloud_error)
+    (warning,) = caplog.messages
+    assert warning == f"the cloud cannot be used ({session.cloud_error}); going on alone"
+
+
+def test_slip_in_the_address_is_no_lost_cloud(new_bundle: Save) -> None:
+    with pytest.raises(DeviceError, match="'somewhere' is not an address; write HOST:PORT"):
+        open_session(new_bundle(), cloud="somewhere")
 
 
 _ON_A_PHONE = """

@@ -98,3 +98,11 @@ def test_output_may_be_a_constant(tmp_path: Path) -> None:
     module, _ = converted(make_model([node], {"x": (2, 3)}, ["y"]), tmp_path)
     (result,) = module["main"].body.blocks[0].bindings
     np.testing.assert_array_equal(result.value[0].value.numpy(), [2, 3])
+
+
+def test_dropout_in_training_mode(tmp_path: Path) -> None:
+    node = helper.make_node("Dropout", ["x", "", "training"], ["y"], name="drop")
+    model = make_model([node], {"x": (2, 3)}, ["y"], {"training": np.array(True)})
+    told = r"node 'drop' \(Dropout\) is in training mode; export the model for inference"
+    with pytest.raises(ModelError, match=told):
+        converted(model, tmp_path)

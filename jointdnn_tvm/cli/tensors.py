@@ -64,7 +64,7 @@ def write_outputs(folder: Path, outputs: Mapping[str, np.ndarray[Any, Any]]) -> 
             path = folder / f"{_safe(name)}.npy"
             if str(path) in written.values():
                 path = folder / f"{_safe(name)}-{index}.npy"
-            np.save(path, array)
+            _save_whole(path, array)
             written[name] = str(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -72,6 +72,17 @@ def write_outputs(folder: Path, outputs: Mapping[str, np.ndarray[Any, Any]]) -> 
             f"outputs cannot be written to {folder} ({reason}); choose another --output"
         ) from error
     return written
+
+
+def _save_whole(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write the file whole, or leave what was there."""
+    part = path.with_name(".output.part")
+    try:
+        with part.open("wb") as file:
+            np.save(file, array)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _safe(name: str) -> str:

@@ -5,7 +5,6 @@ One SQLite file, safe for several processes; every measurement is on disk when `
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
 _SCHEMA = 1
@@ -73,8 +73,7 @@ class CostKey:
 
 def default_path() -> Path:
     """The user's own database."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "jointdnn" / "costs.sqlite"
+    return user_cache() / "costs.sqlite"
 
 
 class CostDatabase:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.user_cache import user_cache
 
 DEFAULT_CAPACITY_BYTES = 16 << 30
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -23,8 +24,7 @@ _STALE_S = 3600.0
 
 def default_directory() -> Path:
     """The user's own cache folder for device servers."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "jointdnn" / "device"
+    return user_cache() / "device"
 
 
 class FileCache:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from jointdnn_tvm.importer.divide_integers import divide, modulo
 from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
 Converter = Callable[[Node, OnnxGraph, Any, Any], Any]
@@ -114,13 +115,48 @@ def _cumulative_product(node: Node, graph: OnnxGraph, builder: Any, inputs: Any)
 
 
 def _gather(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
-    """Known indices are made positive here, not by operators at run time."""
-    shape, indices = graph.shape(node.input(0)), graph.constants.get(node.input(1))
-    if shape is None or indices is None:
+    """Without TVM's operators on negative indices: `check_indices` leaves none."""
+    shape, (value, indices) = graph.shape(node.input(0)), inputs
+    if shape is None or graph.shape(node.input(1)) is None:
         return None
-    axis = node.attribute("axis", 0) % len(shape)
-    positive = np.where(indices < 0, indices + shape[axis], indices)
-    return relax.op.take(inputs[0], relax.const(positive, str(indices.dtype)), axis)
+    match node.op:
+        case "GatherElements":
+            return relax.op.gather_elements(value, indices, node.attribute("axis", 0) % len(shape))
+        case "GatherND":
+            return relax.op.gather_nd(value, indices, node.attribute("batch_dims", 0))
+    return relax.op.take(value, indices, node.attribute("axis", 0) % len(shape), "clip")
+
+
+def _scatter_nd(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    """As `_gather`."""
+    if graph.shape(node.input(0)) is None or graph.shape(node.input(1)) is None:
+        return None
+    reduction = node.attribute("reduction", "none")
+    return relax.op.scatter_nd(*inputs, "update" if reduction == "none" else reduction)
+
+
+def _non_max_suppression(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
+    """With the thresholds that are given: TVM's converter has its own for unknown ones."""
+    boxes, scores, most = inputs[0], inputs[1], graph.constants[node.input(2)]
+    if node.attribute("center_point_box", 0):
+        center = relax.op.strided_slice(boxes, [2], [0], [2])
+        half = relax.op.multiply(relax.op.strided_slice(boxes, [2], [2], [4]), relax.const(0.5))
+        boxes = relax.op.concat([relax.op.subtract(center, half), relax.op.add(center, half)], 2)
+    overlap, score = (_scalar(node.input(i), inputs[i], graph) for i in (3, 4))
+    # TVM suppresses at the threshold, ONNX above it: at the next number.
+    step, least = (relax.const(value) for value in (1 + 2**-23, 2**-126))
+    overlap = relax.op.maximum(relax.op.multiply(overlap, step), least)
+    result = relax.op.vision.all_class_non_max_suppression(
+        boxes, scores, relax.const(int(most.item()), "int64"), overlap, score, output_format="onnx"
+    )
+    return relax.TupleGetItem(builder.emit(result), 0)
+
+
+def _scalar(name: str, value: Any, graph: OnnxGraph) -> Any:
+    """One number, 0 where none is given."""
+    if not name or name in graph.constants:
+        return relax.const(graph.constants[name].item() if name else 0.0, "float32")
+    return relax.op.reshape(value, ())
 
 
 def _pad(node: Node, graph: OnnxGraph, builder: Any, inputs: Any) -> Any:
@@ -173,9 +209,15 @@ CONVERTERS: dict[str, Converter] = {
     "BitShift": _bit_shift,
     "Clip": _clip,
     "CumProd": _cumulative_product,
+    "Div": divide,
     "Gather": _gather,
+    "GatherElements": _gather,
+    "GatherND": _gather,
     "Max": _extreme(relax.op.maximum),
     "Min": _extreme(relax.op.minimum),
+    "Mod": modulo,
+    "NonMaxSuppression": _non_max_suppression,
     "Pad": _pad,
+    "ScatterND": _scatter_nd,
     "Slice": _slice,
 }

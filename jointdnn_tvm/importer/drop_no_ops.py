@@ -42,9 +42,7 @@ def _is_no_op(node: Node, graph: OnnxGraph) -> bool:
         case "Identity":
             return True
         case "Dropout":
-            training = graph.constants.get(node.input(2), np.array(node.opset < 7))
-            is_test = bool(node.attribute("is_test", 0))
-            return (is_test or not training) and not any(node.outputs[1:])
+            return not is_dropping(node, graph) and not any(node.outputs[1:])
         case "Cast" | "CastLike":
             dtype = graph.dtype(node.input(0))
             return dtype is not None and dtype == graph.dtype(node.outputs[0])
@@ -56,3 +54,13 @@ def _is_no_op(node: Node, graph: OnnxGraph) -> bool:
         case "Sum" | "Max" | "Min" | "Mean" | "Concat":
             return len(node.inputs) == 1
     return False
+
+
+def is_dropping(node: Node, graph: OnnxGraph) -> bool:
+    """Whether a `Dropout` may drop something: in training mode, or in a mode not known yet."""
+    if node.attribute("is_test", 0):
+        return False
+    mode, ratio = node.input(2), node.input(1)
+    training = graph.constants.get(mode, True) if mode else node.opset < 7
+    share = graph.constants.get(ratio, True) if ratio else node.attribute("ratio", 0.5)
+    return bool(training) and bool(share)

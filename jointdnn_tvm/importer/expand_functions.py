@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 
 from jointdnn_tvm.importer.convertible import is_convertible
 from jointdnn_tvm.importer.infer_types import schema_of
+from jointdnn_tvm.importer.node_writer import Writer
 from jointdnn_tvm.importer.onnx_graph import RULE_OPSET, Node, OnnxGraph
 
 
@@ -20,7 +22,10 @@ def expand_function(node: Node, graph: OnnxGraph) -> list[Node] | None:
     function = graph.functions.get((node.domain, node.op))
     if function is None and not is_convertible(node, graph):
         function = _specified(node, graph)
-    return None if function is None else _inline(node, function, graph)
+    if function is None:
+        return None
+    nodes = _inline(node, function, graph)
+    return _guard_softmax(nodes, graph) if node.op == "Attention" and node.input(3) else nodes
 
 
 def _specified(node: Node, graph: OnnxGraph) -> onnx.FunctionProto | None:
@@ -67,6 +72,21 @@ def _inline(node: Node, function: onnx.FunctionProto, graph: OnnxGraph) -> list[
         version = versions.get(proto.domain) or graph.versions.get(proto.domain, RULE_OPSET)
         nodes.append(Node(proto, version))
     return nodes
+
+
+def _guard_softmax(nodes: list[Node], graph: OnnxGraph) -> list[Node]:
+    """A row that a mask rules out whole attends to nothing. The body would give no number."""
+    guarded = []
+    for node in nodes:
+        if node.op != "Softmax":
+            guarded.append(node)
+            continue
+        raw = graph.fresh(node.outputs[0])
+        guarded.append(node.with_names(node.inputs, [raw]))
+        write = Writer(node, graph)
+        zero = write("CastLike", graph.constant(np.float32(0)), raw)
+        guarded += write.finish("Where", write("IsNaN", raw), zero, raw)
+    return guarded
 
 
 def _defaults(node: Node) -> dict[str, onnx.AttributeProto]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jointdnn_tvm.importer.drop_no_ops import is_dropping
 from jointdnn_tvm.importer.node_writer import Writer
 from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
 
@@ -125,9 +126,7 @@ def _reverse_sequence(node: Node, graph: OnnxGraph) -> list[Node] | None:
 def _dropout_mask(node: Node, graph: OnnxGraph) -> list[Node] | None:
     """At inference nothing is dropped: the mask is all true."""
     shape = graph.shape(node.input(0))
-    training = graph.constants.get(node.input(2), np.array(node.opset < 7))
-    ratio = graph.constants.get(node.input(1), np.array(0.5))
-    if shape is None or not node.outputs[1:] or (training and ratio):
+    if shape is None or not node.outputs[1:] or is_dropping(node, graph):
         return None
     dtype = graph.dtype(node.outputs[1]) or np.dtype(bool)
     graph.set_constant(node.outputs[1], np.ones(shape, dtype))
@@ -143,7 +142,17 @@ def _hyperbolic(node: Node, graph: OnnxGraph) -> list[Node] | None:
     return write.finish("Mul", combined, write.like(0.5, value))
 
 
+def _cast_like(node: Node, graph: OnnxGraph) -> list[Node] | None:
+    """The type is known."""
+    dtype = graph.dtype(node.input(1))
+    if dtype is None:
+        return None
+    write = Writer(node, graph)
+    return write.finish("Cast", node.input(0), to=write.element_type(dtype))
+
+
 _RULES: dict[str, Callable[[Node, OnnxGraph], list[Node] | None]] = {
+    "CastLike": _cast_like,
     "Cosh": _hyperbolic,
     "Dropout": _dropout_mask,
     "IsInf": _is_inf,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from jointdnn_tvm.importer.check_indices import settle_indices
 from jointdnn_tvm.importer.drop_no_ops import drop_no_op
 from jointdnn_tvm.importer.expand_functions import expand_function
 from jointdnn_tvm.importer.expand_lrn import expand_lrn
@@ -34,6 +35,7 @@ REWRITES: tuple[Rewrite, ...] = (
     track_sequences,
     drop_no_op,
     modernise,
+    settle_indices,
     split_sum,
     explicit_padding,
     lift_to_2d,

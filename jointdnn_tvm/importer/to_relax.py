@@ -17,11 +17,15 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.importer.check_indices import check_indices
 from jointdnn_tvm.importer.convert_operators import CONVERTERS
 from jointdnn_tvm.importer.convertible import is_convertible
 from jointdnn_tvm.importer.infer_types import one_line
 from jointdnn_tvm.importer.onnx_graph import Array, Node, OnnxGraph
 from jointdnn_tvm.passes.layouts import dims, has_static_shape
+
+_TRAINED = ("BatchNormalization", "Dropout")
+"""Operators that cannot be converted in training mode only."""
 
 _SHAPED_BY_DATA = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
@@ -79,7 +83,14 @@ def to_relax(graph: OnnxGraph) -> tuple[tvm.IRModule, dict[str, Array]]:
 
 
 def _check_supported(graph: OnnxGraph) -> None:
-    missing = sorted({_qualified(node) for node in graph.nodes if not is_convertible(node, graph)})
+    lacking = [node for node in graph.nodes if not is_convertible(node, graph)]
+    for node in lacking:
+        if node.op in _TRAINED:
+            raise ModelError(
+                f"{node.describe()} is in training mode; export the model for inference (in "
+                "PyTorch, after model.eval())"
+            )
+    missing = sorted({_qualified(node) for node in lacking})
     if missing:
         one = len(missing) == 1
         raise ModelError(
@@ -119,9 +130,10 @@ class _Emitter:
 
     def emit(self, node: Node) -> None:
         """Adds a node's bindings."""
-        names = [self.values[name] if name else None for name in node.inputs]
+        values = [self.values[name] if name else None for name in node.inputs]
         try:
-            result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(names)))
+            inputs = check_indices(node, self._graph, self.builder, values)
+            result = self.builder.normalize(self._convert(node, onnx_frontend.onnx_input(inputs)))
             fields = self._fields(result)
             for index, name in enumerate(node.outputs):
                 if name and index >= len(fields):

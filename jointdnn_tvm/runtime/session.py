@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
 from jointdnn_tvm.runtime.manifest import (
     Manifest,
@@ -32,9 +33,15 @@ class Session:
     tensors that it still holds, and goes on alone; `cloud_error` then says why.
     """
 
-    def __init__(self, manifest: Manifest, mobile: StageModule | None, cloud: Cloud | None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        mobile: StageModule | None,
+        cloud: Cloud | None,
+        cloud_error: str | None = None,
+    ) -> None:
         self.manifest = manifest
-        self.cloud_error: str | None = None
+        self.cloud_error = cloud_error
         self._mobile = mobile
         self._cloud = cloud
         self._closed = False
@@ -81,11 +88,11 @@ class Session:
         except DeviceError as error:
             if not self.manifest.fallback:
                 raise
+            self._run_here(stage, held)  # a query that fails here too is to blame, not the cloud
             self.cloud_error = str(error)
             logger.warning("the cloud is lost (%s); going on alone", error)
             cloud.close()
             self._cloud = None
-            self._run_here(stage, held)
         else:
             on_cloud.update(sent, stage.outputs)
 
@@ -174,7 +181,9 @@ def open_session(
 
     `cloud` is ``"host:port"`` of a device server, or ``"local"`` for this process; else the
     `tracker` at ``"host:port"`` is asked for a device with `key`. `timeout_s` bounds the
-    connection and each remote call. BundleError and DeviceError say what is wrong.
+    connection and each remote call. A cloud that cannot be used is as good as lost: with a
+    fallback in the bundle the session runs on the phone alone, and its `cloud_error` says why.
+    BundleError and DeviceError say what is wrong.
     """
     folder = Path(bundle)
     manifest = read_manifest(folder)
@@ -191,9 +200,27 @@ def open_session(
             f"{folder} has cloud stages; say where they run: --cloud HOST:PORT, --cloud local, "
             "or --tracker HOST:PORT"
         )
+    Address.parse(str(cloud or tracker))  # a slip is told, not taken for a lost cloud
+    try:
+        return Session(manifest, mobile, _connect(folder, manifest, cloud, tracker, key, timeout_s))
+    except DeviceError as error:
+        if not manifest.fallback:
+            raise
+        logger.warning("the cloud cannot be used (%s); going on alone", error)
+        return Session(manifest, mobile, None, str(error))
+
+
+def _connect(
+    folder: Path,
+    manifest: Manifest,
+    cloud: str | None,
+    tracker: str | None,
+    key: str,
+    timeout_s: float,
+) -> RemoteCloud:
     remote = reach(cloud, tracker, key, timeout_s)
     try:
-        return Session(manifest, mobile, RemoteCloud.connect(folder, manifest, remote, timeout_s))
+        return RemoteCloud.connect(folder, manifest, remote, timeout_s)
     except BaseException:
         remote.close()
         raise
