@@ -34,7 +34,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx
 from worker_pool import run_jobs
 
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.passes.pipeline import lower

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tvm
 
-from jointdnn_tvm.building import compile_library
+from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.cost.measure import Workload
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.network import Network

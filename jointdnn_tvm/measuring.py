@@ -13,7 +13,7 @@ from pathlib import Path
 import tvm
 
 from jointdnn_tvm import passes
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement
 from jointdnn_tvm.cost.measure import Device, EvaluatorConfig, describe_device
 from jointdnn_tvm.cost.measure import measure as measure_on_device

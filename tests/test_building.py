@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import tvm
 
-from jointdnn_tvm.building import build, compile_library, first_line, tvm_target
+from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.compiling import compile_library, first_line, tvm_target
 from jointdnn_tvm.errors import BuildError
 from jointdnn_tvm.graph import split_into_stages
 from jointdnn_tvm.network import Network

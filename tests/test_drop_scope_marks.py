@@ -7,7 +7,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target

@@ -9,7 +9,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.graph import Graph, split_into_stages
 from jointdnn_tvm.passes.attributes import PLACEMENT
 from jointdnn_tvm.passes.pipeline import grouping, lower, partitioning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tvm import relax, tirx
 
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.graph import split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.pipeline import grouping, lower, partitioning

@@ -14,7 +14,7 @@ import tvm
 from tvm import relax, s_tir, tirx
 from tvm.script import tirx as T
 
-from jointdnn_tvm.building import tvm_target
+from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from jointdnn_tvm.targets import TargetProfile, load_target

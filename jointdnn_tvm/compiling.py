@@ -1,0 +1,168 @@
+"""Relax functions to a shared library: kernels compiled once and kept, then linked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+from tvm.ir.instrument import DumpIR
+
+from jointdnn_tvm.errors import BuildError, LinkError
+from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
+from jointdnn_tvm.passes.choose_kernels import Weights
+from jointdnn_tvm.passes.pipeline import lower
+from jointdnn_tvm.targets import TargetProfile
+
+
+def compile_library(
+    module: tvm.IRModule, profile: TargetProfile, path: Path, *, dump_ir: Path | None = None
+) -> Weights:
+    """Lower the module's public functions for a target and link them into a shared library.
+
+    Returns the weights that each function takes after its inputs, some of them packed.
+    BuildError says why the module cannot be built; LinkError, that nothing can be linked.
+    """
+    target = tvm_target(profile)
+    link = _linker(profile)
+    try:
+        with target, pass_context(dump_ir):
+            lowered, weights = lower(module, target, profile)
+        calling, kernels = separate_kernels(lowered, target)
+        with open_kernel_store() as store:
+            objects = [_object(store, name, kernel, target) for name, kernel in kernels.items()]
+            executable = tvm.compile(calling, target, relax_pipeline=None)
+            executable.export_library(
+                str(path), fcompile=link, addons=[str(path) for path in objects]
+            )
+        return weights
+    except LinkError:
+        raise
+    except Exception as error:  # TVM raises many kinds, none of them documented
+        raise BuildError(
+            f"building for target {profile.name} failed: {first_line(error)}"
+        ) from error
+
+
+def separate_kernels(
+    module: tvm.IRModule, target: tvm.target.Target
+) -> tuple[tvm.IRModule, dict[str, tirx.PrimFunc]]:
+    """Take the kernels out of a lowered module, which then calls them by names that tell what
+    they compute and for which target: equal kernels have one name."""
+    names: dict[str, str] = {}
+    kernels = {}
+    for var, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc):
+            kernel = function.without_attr("global_symbol")
+            name = _kernel_name(kernel, target)
+            names[var.name_hint] = name
+            kernels[name] = kernel.with_attr("global_symbol", name)
+
+    def by_name(var: tvm.ir.GlobalVar) -> Any:
+        name = names.get(var.name_hint)
+        return var if name is None else relax.ExternFunc(name)
+
+    calling = {
+        var: tvm_ffi.structural_map(function, (tvm.ir.GlobalVar, by_name))
+        for var, function in module.functions.items()
+        if isinstance(function, relax.Function)
+    }
+    # TVM takes the target of what it links from a kernel.
+    calling[tvm.ir.GlobalVar(_ANCHOR)] = _anchor()
+    return tvm.IRModule(calling, attrs=module.attrs), kernels
+
+
+def _kernel_name(kernel: tirx.PrimFunc, target: tvm.target.Target) -> str:
+    digest = hashlib.sha256(f"{target} {tvm.__version__}".encode()).hexdigest()[:16]
+    return f"kernel_{tvm_ffi.structural_hash(kernel) % 2**64:016x}_{digest}"
+
+
+_ANCHOR = "jointdnn_anchor"
+
+
+def _anchor() -> tirx.PrimFunc:
+    buffer = tirx.decl_buffer((1,), "int32", "x")
+    store = tirx.BufferStore(buffer, tirx.const(0, "int32"), [0])
+    return tirx.PrimFunc([buffer], store).with_attr({"global_symbol": _ANCHOR, "s_tir": True})
+
+
+def _object(
+    store: KernelStore, name: str, kernel: tirx.PrimFunc, target: tvm.target.Target
+) -> Path:
+    def write(path: str) -> None:
+        with pass_context(None):
+            tvm.tirx.build(tvm.IRModule({name: kernel}), target=target).write_to_file(path)
+
+    return store.get(name) or store.put(name, write)
+
+
+def tvm_target(profile: TargetProfile) -> tvm.target.Target:
+    """Make the TVM target of a profile; `native` becomes this machine's own CPU."""
+    if profile.kind != "cpu":
+        raise BuildError(
+            f"target {profile.name} is a {profile.kind} device, and building for those is not "
+            "supported yet; use a CPU target, such as host"
+        )
+    description = dict(profile.tvm_target)
+    if description.get("mcpu") == "native":
+        description["mcpu"] = tvm.get_global_func("target.llvm_get_system_cpu")()
+    try:
+        return tvm.target.Target(description)
+    except Exception as error:  # of many kinds
+        raise BuildError(
+            f"TVM does not know target {profile.name}: {first_line(error)}; "
+            "correct [tvm_target] in its TOML file"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of TVM says, on one line, without the stack that it prints first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("File ", "Traceback", "^", "0:"))]
+    return f"{type(error).__name__}: {(told or lines or ['no reason given'])[-1]}"[:500]
+
+
+def pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
+    """Give a context for passes, which writes the module after each of them to a folder."""
+    if dump_to is None:
+        return tvm.transform.PassContext(opt_level=3)
+    try:
+        dump_to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(
+            f"the folder {dump_to} cannot be written ({error.strerror}); choose another --dump-ir"
+        ) from error
+    return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(dump_to))])
+
+
+def _linker(profile: TargetProfile) -> Callable[..., None]:
+    """Find the first of the target's linkers that is on this machine."""
+    candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
+    command = next((c for c in candidates if c and shutil.which(c[0])), None)
+    if command is None:
+        raise LinkError(
+            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
+            f"and this machine has none of them; install the package {profile.linker_package}"
+        )
+
+    def link(output: str, objects: Sequence[str], **_options: Any) -> None:
+        result = subprocess.run(
+            [*command, "-shared", "-o", output, *objects],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode or not os.path.exists(output):
+            reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
+            raise LinkError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
+
+    link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
+    return link
