@@ -10,25 +10,15 @@ import tvm
 
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
-from jointdnn_tvm.compiling import compile_library, first_line, tvm_target
 from jointdnn_tvm.errors import BuildError
 from jointdnn_tvm.graph import split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Side
-from jointdnn_tvm.targets import load_target
-from tests.tiny_models import interleaved, plan_of, relax_main
-
-op = tvm.relax.op
+from tests.tiny_models import interleaved, plan_of
 
 
 def all_on(network: Network, side: Side) -> dict[str, Side]:
     return dict.fromkeys((g.name for g in network.graph.groups), side)
-
-
-def tiny() -> tvm.IRModule:
-    """One public function, as a stage is."""
-    module = relax_main({"x": (2, 8)}, {}, lambda b, x: [b.emit(op.nn.relu(x))])
-    return tvm.IRModule({"stage": module["main"].with_attr("global_symbol", "stage")})
 
 
 def test_manifest_describes_stages_ports_and_tensors(branching: Network, built: Bundle) -> None:
@@ -98,66 +88,3 @@ def test_dump_that_cannot_be_written(branching: Network, tmp_path: Path) -> None
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BuildError, match=r"cannot be written \(.*choose another --dump-ir"):
         build(branching, plan_of(branching, interleaved(branching)), dump_ir=tmp_path / "file")
-
-
-def test_missing_linker_names_them_and_the_package(tmp_path: Path) -> None:
-    lacking = replace(load_target("host"), linker=("no-such-ld", "$NOWHERE/ld"), linker_package="x")
-    with pytest.raises(BuildError, match=r"needs the linker no-such-ld or .*install the package x"):
-        compile_library(tiny(), lacking, tmp_path / "stage.so")
-
-
-def test_linker_that_fails(tmp_path: Path) -> None:
-    broken = replace(load_target("host"), linker=("false",))
-    with pytest.raises(BuildError, match="linking for target host with false failed: exit 1"):
-        compile_library(tiny(), broken, tmp_path / "stage.so")
-    silent = replace(load_target("host"), linker=("true",))
-    with pytest.raises(BuildError, match="linking for target host with true failed"):
-        compile_library(tiny(), silent, tmp_path / "stage.so")
-    loud = replace(load_target("host"), linker=("sh -c 'echo bad >&2; exit 3' ld",))
-    with pytest.raises(BuildError, match=r"with sh failed: bad$"):
-        compile_library(tiny(), loud, tmp_path / "stage.so")
-    assert not (tmp_path / "stage.so").exists()
-
-
-def test_linker_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_LD", "")
-    monkeypatch.setenv("MY_LD", "cc -Wl,--as-needed")
-    profile = replace(load_target("host"), linker=("$NO_LD", "$MY_LD"))
-    compile_library(tiny(), profile, tmp_path / "stage.so")
-    assert (tmp_path / "stage.so").stat().st_size > 0
-
-
-def test_target_that_tvm_does_not_know() -> None:
-    host = load_target("host")
-    for description in (
-        {"kind": "lvm"},
-        {"kind": "llvm", "mcpus": "x"},
-        {"kind": "llvm", "num-cores": "two"},
-    ):
-        with pytest.raises(
-            BuildError, match=r"TVM does not know target host: .*correct \[tvm_target"
-        ):
-            tvm_target(replace(host, tvm_target=description))
-
-
-def test_gpus_are_not_supported_yet() -> None:
-    with pytest.raises(BuildError, match=r"target cuda-sm90 is a cuda device.*not supported yet"):
-        tvm_target(load_target("cuda-sm90"))
-
-
-def test_native_is_this_machines_processor() -> None:
-    assert str(tvm_target(load_target("host")).attrs["mcpu"]) != "native"
-
-
-def test_lowering_that_fails_says_why(tmp_path: Path) -> None:
-    stage = tiny()["stage"]
-    module = tvm.IRModule({"stage": stage, "another": stage})  # of the same symbol
-    with pytest.raises(BuildError, match=r"building for target host failed: .*stage"):
-        compile_library(module, load_target("host"), tmp_path / "stage.so")
-
-
-def test_first_line_of_an_error() -> None:
-    assert first_line(ValueError("")) == "ValueError: no reason given"
-    text = 'Traceback (most recent call last):\n  File "x.cc", line 3\n    ^^^^\nInternalError: bad'
-    assert first_line(RuntimeError(text)) == "RuntimeError: InternalError: bad"
-    assert len(first_line(RuntimeError("x" * 9999))) == 500
