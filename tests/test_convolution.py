@@ -1,0 +1,136 @@
+"""Convolutions and dense layers of many sizes, for several vector units, judged in float64."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense, unravel
+from jointdnn_tvm.passes.kernels.packing import Panels
+from tests.kernel_cases import Case, Draw, convolution, dense
+from tests.kernel_library import (
+    PROFILES,
+    Libraries,
+    Library,
+    built_when_wanted,
+    check,
+    check_all,
+    check_written,
+    numbered,
+)
+
+# Random cases of each profile: 1x1, larger windows, dense. Wide tiles take long to compile.
+COUNTS = {"host": (24, 22, 36), "avx2": (12, 14, 20), "avx512": (8, 10, 12), "pi": (7, 10, 10)}
+
+
+def pointwise_case(seed: int) -> Case:
+    """A 1x1 convolution."""
+    draw = Draw(seed)
+    image = (draw.size(4), *draw.pair(13), draw.size(24))
+    kernel = (1, 1, image[3], draw.size(60))
+    return convolution(image, kernel, draw.epilogue(), strides=draw.pair(2))
+
+
+def window_case(seed: int) -> Case:
+    """A convolution with a larger window: strides, dilation, groups, few channels in."""
+    draw = Draw(seed)
+    kh, kw = draw.pair(4)
+    dilation = draw.pair(3) if draw.chance(0.3) else (1, 1)
+    groups = draw.size(4, 2) if draw.chance(0.3) else 1
+    depth = draw.size(3) if draw.chance(0.4) else draw.size(12)
+    reach = (kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1
+    image = (draw.size(3), reach[0] + draw.size(7, 0), reach[1] + draw.size(7, 0), depth * groups)
+    return convolution(
+        image,
+        (kh, kw, depth, draw.size(20) * groups),
+        draw.epilogue(),
+        strides=draw.pair(3),
+        padding=draw.padding(2),
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def dense_case(seed: int) -> Case:
+    """A matrix of weights times 1 to 33 rows."""
+    draw = Draw(seed)
+    rows = draw.size(33)
+    batch = draw.size(3) if draw.chance(0.3) else None
+    x = (rows, draw.size(50)) if batch is None else (batch, rows, draw.size(50))
+    return dense(x, draw.size(70), draw.epilogue())
+
+
+def cases_of(profile: str) -> list[Case]:
+    first = 1000 * list(PROFILES).index(profile)
+    kinds = zip((pointwise_case, window_case, dense_case), COUNTS[profile], strict=True)
+    return [case(first + i) for case, count in kinds for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
+    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
+
+
+@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
+def test_random_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
+    check(libraries(profile), index)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
+    check_written(libraries(profile), {"dense", "convolution", "depthwise", "winograd"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("part", range(4))
+def test_many_random_cases_equal_numpy(profile: str, part: int, tmp_path: Path) -> None:
+    kinds = (pointwise_case, window_case, dense_case)
+    cases = [case(10_000 + 100 * part + i) for case in kinds for i in range(30)]
+    check_all(Library(cases, PROFILES[profile], tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("convolution", "output"),
+    [
+        (Convolution((1, 8, 9, 4), (3, 3, 4, 6)), (1, 6, 7, 6)),
+        (Convolution((2, 8, 9, 4), (3, 3, 4, 6), padding=(1, 1, 1, 1)), (2, 8, 9, 6)),
+        (Convolution((1, 8, 9, 4), (3, 3, 4, 6), (2, 3), (1, 0, 0, 2)), (1, 4, 3, 6)),
+        (Convolution((1, 8, 9, 4), (3, 2, 2, 6), dilation=(2, 4), groups=2), (1, 4, 5, 6)),
+        (Convolution((1, 3, 3, 4), (3, 3, 4, 1)), (1, 1, 1, 1)),
+    ],
+)
+def test_output_shape(convolution: Convolution, output: tuple[int, ...]) -> None:
+    assert convolution.output == output
+    assert convolution.rows == math.prod(output[:3])
+    assert convolution.columns * convolution.groups == output[3]
+
+
+def test_more_work_takes_longer() -> None:
+    host = PROFILES["host"]
+    small = Convolution((1, 16, 16, 32), (3, 3, 32, 32))
+    seconds = [
+        small.seconds(host),
+        Convolution((1, 16, 16, 64), (3, 3, 64, 32)).seconds(host),
+        Convolution((1, 32, 32, 64), (3, 3, 64, 32)).seconds(host),
+    ]
+    assert sorted(seconds) == seconds
+    assert seconds[0] > 0
+
+
+def test_dense_is_packed_as_a_convolution_of_single_pixels() -> None:
+    dense_layer = Dense((2, 5, 40), (40, 70))
+    assert dense_layer.convolution.image == (1, 1, 10, 40)
+    assert dense_layer.convolution.output == (1, 1, 10, 70)
+    packing = dense_layer.packing(PROFILES["avx2"])
+    assert isinstance(packing, Panels)
+    assert packing == dense_layer.convolution.packing(PROFILES["avx2"])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (1, 1, 5), (5, 1, 1), (1, 1, 1)])
+def test_unravel_gives_the_index_of_each_dimension(shape: tuple[int, ...]) -> None:
+    found = [tuple(int(i) for i in unravel(row, shape)) for row in range(math.prod(shape))]
+    assert found == list(np.ndindex(*shape))

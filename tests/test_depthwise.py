@@ -1,0 +1,70 @@
+"""Depthwise convolutions of many sizes, for several vector units, judged in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernel_cases import Case, Draw, convolution
+from tests.kernel_library import (
+    PROFILES,
+    Libraries,
+    Library,
+    built_when_wanted,
+    check,
+    check_all,
+    check_written,
+    numbered,
+)
+
+COUNTS = {"host": 26, "avx2": 16, "avx512": 14, "pi": 14}  # random cases of each profile
+
+
+def depthwise_case(seed: int) -> Case:
+    """Often with more padding than the window reaches."""
+    draw = Draw(seed)
+    kh, kw = draw.pair(5)
+    dilation = draw.pair(3) if draw.chance(0.3) else (1, 1)
+    reach = (kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1
+    padding = draw.padding(4)
+    down, across = (
+        max(1, r - p - q) for r, p, q in zip(reach, padding[:2], padding[2:], strict=True)
+    )
+    channels = draw.size(40, 2)
+    return convolution(
+        (draw.size(4), down + draw.size(9, 0), across + draw.size(14, 0), channels),
+        (kh, kw, 1, channels),
+        draw.epilogue(),
+        strides=draw.pair(3),
+        padding=padding,
+        dilation=dilation,
+        groups=channels,
+    )
+
+
+def cases_of(profile: str) -> list[Case]:
+    first = 1000 * list(PROFILES).index(profile)
+    return [depthwise_case(first + i) for i in range(COUNTS[profile])]
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
+    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
+
+
+@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
+def test_random_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
+    check(libraries(profile), index)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
+    check_written(libraries(profile), {"depthwise"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", PROFILES)
+def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
+    cases = [depthwise_case(10_000 + i) for i in range(100)]
+    check_all(Library(cases, PROFILES[profile], tmp_path))

@@ -1,0 +1,181 @@
+"""Winograd's forms of 3x3 convolutions, all sizes forced into them, judged in float64."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jointdnn_tvm.passes.kernels.convolution import Convolution
+from jointdnn_tvm.passes.kernels.winograd import (
+    TRANSFORMS,
+    Transforms,
+    Winograd,
+    WinogradPanels,
+    fast_algorithms,
+    toom_cook,
+)
+from jointdnn_tvm.targets import TargetProfile
+from tests.kernel_cases import Case, Draw, convolution
+from tests.kernel_library import PROFILES, Library, check, check_all, check_written
+
+# Random cases of each profile for F(2) and F(4), which take long to compile.
+COUNTS = {"host": (6, 5), "avx2": (4, 3), "avx512": (4, 3), "pi": (4, 2)}
+TOLERANCES = {2: 1e-5, 4: 3e-5}
+
+
+def winograd_case(seed: int) -> Case:
+    """A 3x3 convolution, down to a single pixel."""
+    draw = Draw(seed)
+    padding = draw.padding(2)
+    down, across = (max(1, 3 - p - q) for p, q in zip(padding[:2], padding[2:], strict=True))
+    image = (draw.size(3), down + draw.size(11, 0), across + draw.size(11, 0), draw.size(20))
+    return convolution(image, (3, 3, image[3], draw.size(28, 2)), draw.epilogue(), padding=padding)
+
+
+def cases_of(profile: str, outputs: int) -> list[Case]:
+    first = 1000 * list(PROFILES).index(profile) + 100 * outputs
+    return [winograd_case(first + i) for i in range(COUNTS[profile][outputs == 4])]
+
+
+def forced(cases: Sequence[Case], profile: str, outputs: int, folder: Path) -> Library:
+    """The cases with the one form thought to take no time and all else to take for ever."""
+
+    def seconds(form: Winograd, _profile: TargetProfile) -> float:
+        return 0.0 if form.outputs == outputs else np.inf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Winograd, "seconds", seconds)
+        return Library(cases, PROFILES[profile], folder)
+
+
+Libraries = Callable[[str, int], Library]
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
+    @functools.cache
+    def build(profile: str, outputs: int) -> Library:
+        folder = tmp_path_factory.mktemp(f"{profile}{outputs}")
+        return forced(cases_of(profile, outputs), profile, outputs, folder)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("profile", "outputs", "index"),
+    [
+        pytest.param(profile, outputs, index, id=f"{profile}-F{outputs}-{case.name}")
+        for profile in PROFILES
+        for outputs in TOLERANCES
+        for index, case in enumerate(cases_of(profile, outputs))
+    ],
+)
+def test_random_case_equals_numpy(
+    profile: str, outputs: int, index: int, libraries: Libraries
+) -> None:
+    check(libraries(profile, outputs), index, TOLERANCES[outputs])
+
+
+@pytest.mark.parametrize("outputs", TOLERANCES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_are_written_out(profile: str, outputs: int, libraries: Libraries) -> None:
+    library = libraries(profile, outputs)
+    check_written(library, {"winograd"})
+    for index in range(len(library.cases)):
+        assert f"w0_winograd{outputs}panels" in library.lowered[f"case_{index}"].script()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outputs", TOLERANCES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_many_random_cases_equal_numpy(profile: str, outputs: int, tmp_path: Path) -> None:
+    cases = [winograd_case(10_000 + i) for i in range(20)]
+    check_all(forced(cases, profile, outputs, tmp_path), TOLERANCES[outputs])
+
+
+def test_every_form_is_tested() -> None:
+    assert set(TRANSFORMS) == set(TOLERANCES)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "outputs"),
+    [
+        *((t, m) for m, t in TRANSFORMS.items()),
+        (toom_cook((0, 1, -1, 2, -2)), 4),
+        (toom_cook((0, 1, -1, 0.5, -0.5, 2, -2)), 6),
+    ],
+)
+def test_transforms_give_the_convolution(transforms: Transforms, outputs: int) -> None:
+    inputs, weights, back = (
+        np.array(m) for m in (transforms.inputs, transforms.weights, transforms.outputs)
+    )
+    edge = outputs + 2
+    assert (inputs.shape, weights.shape, back.shape) == (
+        (edge, edge),
+        (edge, 3),
+        (outputs, edge),
+    )
+    for i in range(edge):  # both are linear: units tell all
+        for j in range(3):
+            x, w = np.eye(edge)[i], np.eye(3)[j]
+            found = back @ ((inputs @ x) * (weights @ w))
+            expected = np.correlate(x, w, "valid")
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", TRANSFORMS)
+@pytest.mark.parametrize("shape", [(3, 3, 5, 8), (3, 3, 1, 1), (3, 3, 4, 21)])
+def test_packed_weights_are_transformed_columns(outputs: int, shape: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    width = min(8, shape[-1])
+    packing = WinogradPanels(outputs, width)
+    packed = packing.apply(weight)
+    assert packed.shape == packing.shape(shape)
+    assert packed.dtype == np.float32
+    matrix = np.array(TRANSFORMS[outputs].weights)
+    planes = np.einsum("ai,bj,ijco->abco", matrix, matrix, weight.astype(np.float64))
+    planes = planes.reshape(-1, *shape[2:])
+    for column in range(shape[-1]):
+        panel = column // width
+        first = min(panel * width, shape[-1] - width)
+        found, expected = packed[:, panel, :, column - first], planes[..., column]
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        Convolution((1, 9, 9, 4), (3, 3, 4, 8), strides=(2, 1)),
+        Convolution((1, 9, 9, 4), (3, 3, 4, 8), dilation=(1, 2)),
+        Convolution((1, 9, 9, 4), (3, 3, 2, 8), groups=2),
+        Convolution((1, 9, 9, 4), (3, 1, 4, 8)),
+        Convolution((1, 9, 9, 4), (5, 5, 4, 8)),
+    ],
+)
+def test_other_convolutions_have_no_fast_form(convolution: Convolution) -> None:
+    assert fast_algorithms(convolution) == []
+
+
+def test_plain_3x3_convolution_has_every_form() -> None:
+    plain = Convolution((1, 9, 9, 4), (3, 3, 4, 8), padding=(1, 1, 1, 1))
+    assert [form.outputs for form in fast_algorithms(plain)] == list(TRANSFORMS)
+
+
+def test_tiles_cover_the_output() -> None:
+    form = Winograd(Convolution((2, 9, 8, 4), (3, 3, 4, 8), padding=(1, 1, 1, 1)), 4)
+    assert form.edge == 6
+    assert form.grid == (2, 3, 2)
+    assert form.tiles == 12
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("outputs", TRANSFORMS)
+def test_chunk_is_within_the_tiles(profile: str, outputs: int) -> None:
+    for size in (1, 4, 13, 56, 112):
+        form = Winograd(Convolution((1, size + 2, size + 2, 64), (3, 3, 64, 64)), outputs)
+        assert 1 <= form.chunk(PROFILES[profile]) <= form.tiles
+        assert form.tile(PROFILES[profile]).rows <= form.chunk(PROFILES[profile])
