@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.passes.choose_kernels import choose_kernels
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
 from tests.kernel_cases import Array, Case
@@ -43,11 +44,11 @@ class Library:
         self.cases = cases
         host = tvm_target(load_target("host"))
         with host, tvm.transform.PassContext(opt_level=3), _Complaints() as self.complaints:
-            self.lowered, self._weights = lower(_module(cases), host, profile)
+            self.lowered, self._weights = lower(module_of(cases), host, profile)
             executable = tvm.compile(self.lowered, host, relax_pipeline=None)
-        path = folder / "cases.so"
-        executable.export_library(str(path))  # far sooner than compiled in memory
-        self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
+        self.path = folder / "cases.so"
+        executable.export_library(str(self.path))  # far sooner than compiled in memory
+        self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.path)), tvm.cpu())
 
     def kernels(self, index: int) -> list[str]:
         """Names of the kernels that a case calls."""
@@ -55,21 +56,26 @@ class Library:
         names = (var.name_hint for var in self.lowered.get_global_vars())
         return [name for name in names if re.search(rf"^ +{name}\(", text, re.MULTILINE)]
 
-    def run(self, index: int) -> tuple[Array, Array]:
-        """What a case gives, and what it should."""
-        case = self.cases[index]
-        inputs, weights = draw_arrays(case, seed=index)
-        name = f"case_{index}"
-        packed = [weight.of(weights) for weight in self._weights[name]]
-        arguments = [in_nans(array) for array in (*inputs, *packed)]
-        found = self._machine[name](*arguments).numpy()
+    def arguments(self, index: int) -> list[Array]:
+        """Random inputs and weights as a compiled case takes them."""
+        inputs, weights = draw_arrays(self.cases[index], seed=index)
+        return [*inputs, *(weight.of(weights) for weight in self._weights[f"case_{index}"])]
+
+    def call(self, index: int, *arguments: Array) -> Array:
+        """What a case gives."""
+        return np.asarray(self._machine[f"case_{index}"](*map(in_nans, arguments)).numpy())
+
+    def expected(self, index: int) -> Array:
+        """What a case should give."""
+        inputs, weights = draw_arrays(self.cases[index], seed=index)
         exact = [array.astype(np.float64) for array in (*inputs, *weights.values())]
-        return found, case.expect(*exact)
+        return self.cases[index].expect(*exact)
 
 
 def check(library: Library, index: int, tolerance: float = 1e-5) -> None:
     """Fails where a case is off by more than this part of its largest number, or of 1."""
-    found, expected = library.run(index)
+    found = library.call(index, *library.arguments(index))
+    expected = library.expected(index)
     assert found.shape == expected.shape
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
@@ -155,7 +161,22 @@ class _Complaints(logging.Handler):
         self._logger.setLevel(self._level)
 
 
-def _module(cases: Sequence[Case]) -> tvm.IRModule:
+def fused_kernel(case: Case, profile: TargetProfile) -> tirx.PrimFunc:
+    """The one kernel of a case, chosen and fused but not scheduled."""
+    chosen, _ = choose_kernels(module_of([case]), profile)
+    passes = [
+        relax.transform.LegalizeOps(),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    ]
+    fused = tvm.transform.Sequential(passes)(chosen)
+    (kernel,) = (f for f in fused.functions.values() if isinstance(f, tirx.PrimFunc))
+    return kernel
+
+
+def module_of(cases: Sequence[Case]) -> tvm.IRModule:
     """One public function a case, inputs before weights."""
     builder = relax.BlockBuilder()
     for index, case in enumerate(cases):
