@@ -57,6 +57,11 @@ def _gate(shape: Shape) -> tuple[Shape, ...]:
     return ((shape[0], *(1 for _ in shape[1:-1]), shape[-1]),)
 
 
+def _spread(shape: Shape) -> tuple[Shape, ...]:
+    """Whatever is 1 is repeated, as by the factors of squeeze and excitation."""
+    return ((*(3 if extent == 1 else extent for extent in shape[:-1]), shape[-1]),)
+
+
 EPILOGUES: dict[str, Epilogue] = {
     "": Epilogue(lambda y: y, lambda y: y),
     "bias": Epilogue(lambda y, b: y + b, lambda y, b: y + b, weights=_channels),
@@ -84,9 +89,19 @@ EPILOGUES: dict[str, Epilogue] = {
         lambda y, b: op.tanh(y + b), lambda y, b: np.tanh(y + b), weights=_channels
     ),
     "turned": Epilogue(op.permute_dims, np.transpose),
-    "sum": Epilogue(lambda y: op.mean(y, [0]), lambda y: y.mean(axis=0)),
+    "spread": Epilogue(
+        lambda y, r, b: op.sigmoid(y + b) * r,
+        lambda y, r, b: _sigmoid(y + b) * r,
+        inputs=_spread,
+        weights=_channels,
+    ),
+    "spread_work": Epilogue(
+        lambda y, r: op.tanh(op.sigmoid(y)) * r,
+        lambda y, r: np.tanh(_sigmoid(y)) * r,
+        inputs=_spread,
+    ),
 }
-"""By name; the last two write in another shape than the kernel's."""
+"""By name; from `turned` on, they may write in another shape than the kernel's."""
 
 
 def convolution(image: Shape, kernel: Shape, then: str = "", **options: Any) -> Case:

@@ -63,10 +63,24 @@ def dense_case(seed: int) -> Case:
     return dense(x, draw.size(70), draw.epilogue())
 
 
+EDGES = [
+    convolution((1, 1, 1, 8), (1, 1, 8, 24), "spread"),  # squeeze and excitation
+    convolution((2, 1, 1, 5), (1, 1, 5, 17), "spread_work"),
+    convolution((1, 3, 3, 64), (3, 3, 64, 10), "bias_relu"),  # as much as a dense layer
+    convolution((1, 6, 6, 8), (1, 1, 8, 1), "bias"),
+    convolution((1, 3, 3, 2), (5, 5, 2, 3), "", padding=(1, 1, 1, 1)),  # larger than the image
+    convolution((1, 2, 2, 3), (1, 1, 3, 4), "bias_relu", padding=(2, 0, 1, 3)),
+    dense((1, 37), 10, "spread"),
+    dense((33, 1), 1, "bias_relu"),
+    dense((1, 1), 1, "swish"),
+    dense((2, 3, 4, 5), 6, "gelu"),
+]
+
+
 def cases_of(profile: str) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile)
     kinds = zip((pointwise_case, window_case, dense_case), COUNTS[profile], strict=True)
-    return [case(first + i) for case, count in kinds for i in range(count)]
+    return EDGES + [case(first + i) for case, count in kinds for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +89,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
 
 
 @pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_random_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
+def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
     check(libraries(profile), index)
 
 

@@ -43,9 +43,17 @@ def depthwise_case(seed: int) -> Case:
     )
 
 
+EDGES = [
+    convolution((1, 1, 1, 5), (1, 1, 1, 5), "spread", groups=5),
+    convolution((1, 4, 1, 9), (3, 3, 1, 9), "bias", padding=(1, 1, 1, 1), groups=9),  # no inside
+    convolution((1, 1, 2, 16), (5, 5, 1, 16), "", padding=(4, 4, 4, 4), groups=16),  # border only
+    convolution((2, 9, 9, 1), (3, 3, 1, 1), "swish", strides=(2, 2), groups=1),
+]
+
+
 def cases_of(profile: str) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile)
-    return [depthwise_case(first + i) for i in range(COUNTS[profile])]
+    return EDGES + [depthwise_case(first + i) for i in range(COUNTS[profile])]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +62,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
 
 
 @pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_random_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
+def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
     check(libraries(profile), index)
 
 
