@@ -99,7 +99,7 @@ class _Rewriter(PyExprMutator):
         choose = _CHOICES.get(getattr(call.op, "name", ""))
         if choose is None or call.args[1] not in self._weights:
             return call
-        if not all(has_static_shape(e) and str(e.ty.dtype) == "float32" for e in call.args):
+        if not all(_holds_floats(e) for e in (op, *call.args)):
             return call
         kernel = choose(call, self._profile)
         return call if kernel is None else self._call(kernel, *call.args)
@@ -122,9 +122,14 @@ class _Rewriter(PyExprMutator):
         return self._packed[weight]
 
 
+def _holds_floats(expr: relax.Expr) -> bool:
+    """Whether it is float32 and of a known shape that is not empty."""
+    return has_static_shape(expr) and str(expr.ty.dtype) == "float32" and 0 not in dims(expr)
+
+
 def _convolution(call: relax.Call, profile: TargetProfile) -> Kernel | None:
     attrs = call.attrs
-    if attrs.data_layout != "NHWC" or attrs.kernel_layout != "HWIO":
+    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NHWC", "HWIO", "NHWC"):
         return None
     x, w = (tuple(dims(arg)) for arg in call.args)
     strides, padding, dilation = (

@@ -106,6 +106,20 @@ N = tirx.Var("n", "int64")
             lambda x, w: _conv(x, w, data_layout="NCHW", kernel_layout="OIHW"),
             "float32",
         ),
+        (IMAGE, {"w": (3, 3, 8, 24)}, lambda x, w: _conv(x, w, out_layout="NCHW"), "float32"),
+        (IMAGE, {"w": (3, 3, 8, 24)}, lambda x, w: _conv(x, w, out_dtype="float64"), "float32"),
+        (
+            {"x": (5, 8)},
+            {"w": (8, 24)},
+            lambda x, w: op.matmul(x, w, out_dtype="float64"),
+            "float32",
+        ),
+        ({"x": (0, 8)}, {"w": (8, 24)}, op.matmul, "float32"),  # nothing in, or nothing out
+        ({"x": (5, 0)}, {"w": (0, 24)}, op.matmul, "float32"),
+        ({"x": (5, 8)}, {"w": (8, 0)}, op.matmul, "float32"),
+        ({"x": (0, 9, 9, 8)}, {"w": (3, 3, 8, 24)}, _conv, "float32"),
+        ({"x": (1, 2, 9, 8)}, {"w": (3, 3, 8, 24)}, _conv, "float32"),
+        (IMAGE, {"w": (3, 3, 8, 0)}, _conv, "float32"),
         (IMAGE, {"w": (24, 3, 3, 8)}, lambda x, w: _conv(x, w, kernel_layout="OHWI"), "float32"),
     ],
 )
