@@ -123,13 +123,15 @@ def draw_arrays(case: Case, seed: int) -> tuple[list[Array], dict[str, Array]]:
     inputs = [rng.standard_normal(shape).astype(np.float32) for shape in case.inputs]
     weights = {}
     for i, shape in enumerate(case.weights):
-        size = math.prod(shape[:-1]) ** -0.5 if len(shape) > 1 else 1.0
+        size = max(1, math.prod(shape[:-1])) ** -0.5 if len(shape) > 1 else 1.0
         weights[f"w{i}"] = (rng.standard_normal(shape) * size).astype(np.float32)
     return inputs, weights
 
 
 def in_nans(array: Array) -> Any:
     """A tensor with NaNs before and after it in memory, which spoil sums that reach too far."""
+    if not array.size:
+        return tvm.runtime.tensor(array)
     border, alignment = 256, 64
     memory = np.full(array.size + 2 * border + alignment, np.nan, array.dtype)
     first = border + -(memory.ctypes.data // array.itemsize + border) % alignment

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tests.kernel_cases import Array, Case, Draw
+from tests.kernel_cases import Array, Case, Draw, convolution, dense
 from tests.kernel_library import PROFILES, Libraries, built_when_wanted, check, numbered
 
 op = relax.op
@@ -61,10 +61,21 @@ def pool_case(seed: int) -> Case:
     )
 
 
+EMPTY = [
+    dense((0, 8), 24, "bias"),
+    dense((2, 0, 8), 4),
+    dense((3, 0), 5, "bias_relu"),
+    dense((3, 8), 0),
+    convolution((0, 5, 5, 3), (3, 3, 3, 4), "gate"),
+    convolution((1, 5, 5, 3), (3, 3, 3, 0)),
+    convolution((0, 5, 5, 4), (3, 3, 1, 4), "swish", groups=4),
+]
+
+
 def cases_of(profile: str) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile)
     products = [product_case(first + i) for i in range(PRODUCTS)]
-    return products + [pool_case(first + i) for i in range(POOLS)]
+    return EMPTY + products + [pool_case(first + i) for i in range(POOLS)]
 
 
 @pytest.fixture(scope="module")
@@ -73,5 +84,5 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
 
 
 @pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_random_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
+def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
     check(libraries(profile), index)
