@@ -13,7 +13,7 @@ from tests.kernel_library import PROFILES, Libraries, built_when_wanted, check, 
 
 op = relax.op
 
-PRODUCTS, POOLS = 28, 28  # random cases of each profile
+PRODUCTS, POOLS = 22, 22  # random cases of each profile
 
 
 def product_case(seed: int) -> Case:
