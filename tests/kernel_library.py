@@ -23,16 +23,15 @@ from jointdnn_tvm.targets import TargetProfile, load_target
 from tests.kernel_cases import Array, Case
 
 
-def lanes_and_registers(bits: int, registers: int, cores: int) -> TargetProfile:
-    """This machine, as if it had these; LLVM splits vectors that are too wide for it."""
-    host = load_target("host")
-    return replace(host, vector_bits=bits, vector_registers=registers, cores=cores)
+def machine(bits: int, registers: int, **facts: Any) -> TargetProfile:
+    """This one, as if it had such vectors; LLVM splits those that are too wide for it."""
+    return replace(load_target("host"), vector_bits=bits, vector_registers=registers, **facts)
 
 
 PROFILES: dict[str, TargetProfile] = {
     "host": load_target("host"),
-    "avx2": lanes_and_registers(256, 16, cores=1),
-    "avx512": lanes_and_registers(512, 32, cores=8),
+    "avx2": machine(256, 16, cores=1, l2_bytes=4096),  # so little that work comes in many parts
+    "avx512": machine(512, 32, cores=8),
     "pi": replace(load_target("raspberry-pi-4"), tvm_target=load_target("host").tvm_target),
 }
 
