@@ -104,6 +104,9 @@ EPILOGUES: dict[str, Epilogue] = {
 """By name; from `turned` on, they may write in another shape than the kernel's."""
 
 
+_LONG = ("swish", "gelu", "bias_tanh", "spread", "spread_work")
+
+
 def convolution(image: Shape, kernel: Shape, then: str = "", **options: Any) -> Case:
     """NHWC with kernels of HWIO; `options` are those of Relax, each pair written out."""
     strides = options.get("strides", (1, 1))
@@ -216,8 +219,9 @@ class Draw:
         return (*self.pair(most, 0), *self.pair(most, 0))
 
     def epilogue(self) -> str:
-        """The name of one."""
-        return str(self._rng.choice(list(EPILOGUES)))
+        """The name of one, seldom of one that takes long to compile."""
+        names = sorted(EPILOGUES, key=lambda name: name in _LONG)
+        return str(self._rng.choice(names if self.chance(0.4) else names[: -len(_LONG)]))
 
     def chance(self, probability: float) -> bool:
         """True as often as this."""

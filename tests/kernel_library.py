@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,19 @@ from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.choose_kernels import choose_kernels
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
+from tests.buffer_bounds import outside
 from tests.kernel_cases import Array, Case
 
 
-def lanes_and_registers(bits: int, registers: int, cores: int) -> TargetProfile:
-    """This machine, as if it had these; LLVM splits vectors that are too wide for it."""
-    host = load_target("host")
-    return replace(host, vector_bits=bits, vector_registers=registers, cores=cores)
+def machine(bits: int, registers: int, **facts: Any) -> TargetProfile:
+    """This one, as if it had such vectors; LLVM splits those that are too wide for it."""
+    return replace(load_target("host"), vector_bits=bits, vector_registers=registers, **facts)
 
 
 PROFILES: dict[str, TargetProfile] = {
     "host": load_target("host"),
-    "avx2": lanes_and_registers(256, 16, cores=1),
-    "avx512": lanes_and_registers(512, 32, cores=8),
+    "avx2": machine(256, 16, cores=1, l2_bytes=4096),  # so little that work comes in many parts
+    "avx512": machine(512, 32, cores=8),
     "pi": replace(load_target("raspberry-pi-4"), tvm_target=load_target("host").tvm_target),
 }
 
@@ -82,18 +82,21 @@ def check(library: Library, index: int, tolerance: float = 1e-5) -> None:
 
 
 def check_all(library: Library, tolerance: float = 1e-5) -> None:
-    """Checks every case, and that none fell back to another schedule."""
-    assert not library.complaints
+    """Checks every case, and how their kernels were written."""
+    check_written(library)
     for index in range(len(library.cases)):
         check(library, index, tolerance)
 
 
-def check_written(library: Library, kinds: set[str]) -> None:
-    """Fails where a case has no kernel of these kinds, or one that could not be written out."""
+def check_written(library: Library, kinds: Iterable[str] = ("",)) -> None:
+    """Fails where a case has no kernel of these kinds, or one that could not be written out, or
+    one that leaves its buffers."""
     assert not library.complaints
     for index, case in enumerate(library.cases):
         names = library.kernels(index)
         assert any(kind in name for name in names for kind in kinds), f"{case.name}: {names}"
+        for name in names:
+            assert not outside(library.lowered[name]), f"{case.name}: {name}"
 
 
 def numbered(cases: Callable[[str], Sequence[Case]]) -> list[Any]:

@@ -145,6 +145,7 @@ def test_weight_that_others_read_is_kept_beside_the_packed_one() -> None:
         return op.add(op.matmul(x, w), op.sum(w, axis=0))
 
     chosen, taken = choose_kernels(_module({"x": (5, 8)}, {"w": (8, 24)}, body), PROFILE)
+    assert relax.analysis.check_well_formed(chosen)
     kept, packed = taken["main"]
     assert kept == Weight("w")
     assert (packed.source, type(packed.packing)) == ("w", Panels)
@@ -157,6 +158,7 @@ def test_weight_used_twice_is_packed_once() -> None:
 
     inputs = {"x": (5, 8), "y": (5, 8)}
     chosen, taken = choose_kernels(_module(inputs, {"w": (8, 24)}, body), PROFILE)
+    assert relax.analysis.check_well_formed(chosen)
     assert len(taken["main"]) == 1
     assert len(chosen["main"].params) == 3
 

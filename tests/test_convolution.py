@@ -23,7 +23,7 @@ from tests.kernel_library import (
 )
 
 # Random cases of each profile: 1x1, larger windows, dense. Wide tiles take long to compile.
-COUNTS = {"host": (24, 22, 36), "avx2": (12, 14, 20), "avx512": (8, 10, 12), "pi": (7, 10, 10)}
+COUNTS = {"host": (20, 18, 40), "avx2": (8, 12, 12), "avx512": (7, 9, 9), "pi": (6, 9, 9)}
 
 
 def pointwise_case(seed: int) -> Case:
@@ -70,6 +70,9 @@ EDGES = [
     convolution((1, 6, 6, 8), (1, 1, 8, 1), "bias"),
     convolution((1, 3, 3, 2), (5, 5, 2, 3), "", padding=(1, 1, 1, 1)),  # larger than the image
     convolution((1, 2, 2, 3), (1, 1, 3, 4), "bias_relu", padding=(2, 0, 1, 3)),
+    convolution((2, 2, 23, 5), (1, 1, 5, 16), "bias"),  # rows of pixels nearly whole tiles long
+    convolution((1, 3, 41, 2), (3, 3, 2, 8), "bias", padding=(1, 1, 1, 1)),
+    convolution((2, 3, 71, 3), (1, 1, 3, 20), strides=(2, 2)),
     dense((1, 37), 10, "spread"),
     dense((33, 1), 1, "bias_relu"),
     dense((1, 1), 1, "swish"),

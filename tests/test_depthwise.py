@@ -18,7 +18,7 @@ from tests.kernel_library import (
     numbered,
 )
 
-COUNTS = {"host": 26, "avx2": 16, "avx512": 14, "pi": 14}  # random cases of each profile
+COUNTS = {"host": 22, "avx2": 12, "avx512": 12, "pi": 12}  # random cases of each profile
 
 
 def depthwise_case(seed: int) -> Case:
@@ -47,6 +47,7 @@ EDGES = [
     convolution((1, 1, 1, 5), (1, 1, 1, 5), "spread", groups=5),
     convolution((1, 4, 1, 9), (3, 3, 1, 9), "bias", padding=(1, 1, 1, 1), groups=9),  # no inside
     convolution((1, 1, 2, 16), (5, 5, 1, 16), "", padding=(4, 4, 4, 4), groups=16),  # border only
+    convolution((1, 2, 3, 70), (3, 3, 1, 70), padding=(1, 1, 1, 1), groups=70),  # few rows
     convolution((2, 9, 9, 1), (3, 3, 1, 1), "swish", strides=(2, 2), groups=1),
 ]
 

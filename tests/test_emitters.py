@@ -15,7 +15,7 @@ from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
 from jointdnn_tvm.passes.kernels.winograd import Winograd
 from tests.kernel_cases import convolution, dense
-from tests.kernel_library import Library, check_all, check_written, lanes_and_registers
+from tests.kernel_library import Library, check_all, check_written, machine
 
 CASES = [
     convolution((1, 9, 11, 8), (1, 1, 8, 40), "bias_relu"),
@@ -50,7 +50,7 @@ def test_every_kernel_has_an_emitter_under_its_name() -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return Library(CASES, lanes_and_registers(256, 16, cores=2), tmp_path_factory.mktemp("two"))
+    return Library(CASES, machine(256, 16, cores=2), tmp_path_factory.mktemp("two"))
 
 
 def _results(library: Library, threads: int, folder: Path) -> dict[str, np.ndarray]:

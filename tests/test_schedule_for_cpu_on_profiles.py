@@ -9,11 +9,18 @@ import pytest
 from tvm import relax
 
 from tests.kernel_cases import Array, Case, Draw, convolution, dense
-from tests.kernel_library import PROFILES, Libraries, built_when_wanted, check, numbered
+from tests.kernel_library import (
+    PROFILES,
+    Libraries,
+    built_when_wanted,
+    check,
+    check_written,
+    numbered,
+)
 
 op = relax.op
 
-PRODUCTS, POOLS = 28, 28  # random cases of each profile
+PRODUCTS, POOLS = 22, 22  # random cases of each profile
 
 
 def product_case(seed: int) -> Case:
@@ -86,3 +93,8 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
 @pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
 def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
     check(libraries(profile), index)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_kernels_stay_within_their_buffers(profile: str, libraries: Libraries) -> None:
+    check_written(libraries(profile))

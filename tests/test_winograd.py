@@ -23,7 +23,7 @@ from tests.kernel_cases import Case, Draw, convolution
 from tests.kernel_library import PROFILES, Library, check, check_all, check_written
 
 # Random cases of each profile for F(2) and F(4), which take long to compile.
-COUNTS = {"host": (6, 5), "avx2": (4, 3), "avx512": (4, 3), "pi": (4, 2)}
+COUNTS = {"host": (6, 3), "avx2": (4, 2), "avx512": (3, 1), "pi": (3, 1)}
 TOLERANCES = {2: 1e-5, 4: 3e-5}
 
 
@@ -36,9 +36,13 @@ def winograd_case(seed: int) -> Case:
     return convolution(image, (3, 3, image[3], draw.size(28, 2)), draw.epilogue(), padding=padding)
 
 
+# So many tiles that they are taken in chunks, of which none sticks out of the image.
+EDGES = [convolution((1, 30, 18, 3), (3, 3, 3, 9), "bias_relu")]
+
+
 def cases_of(profile: str, outputs: int) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile) + 100 * outputs
-    return [winograd_case(first + i) for i in range(COUNTS[profile][outputs == 4])]
+    return EDGES + [winograd_case(first + i) for i in range(COUNTS[profile][outputs == 4])]
 
 
 def forced(cases: Sequence[Case], profile: str, outputs: int, folder: Path) -> Library:
@@ -74,9 +78,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
         for index, case in enumerate(cases_of(profile, outputs))
     ],
 )
-def test_random_case_equals_numpy(
-    profile: str, outputs: int, index: int, libraries: Libraries
-) -> None:
+def test_case_equals_numpy(profile: str, outputs: int, index: int, libraries: Libraries) -> None:
     check(libraries(profile, outputs), index, TOLERANCES[outputs])
 
 
