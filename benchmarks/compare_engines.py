@@ -63,7 +63,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     models = options.models or folder
     models.mkdir(parents=True, exist_ok=True)
     path = network_file(options.network, models)
-    ours, _, inputs = our_engine(path, load_target(options.target), folder)
+    ours, inputs = our_engine(path, load_target(options.target), folder)
     reference = onnxruntime_engine(path, inputs, options.threads)
     engines = [ours, reference]
     if (openvino := openvino_engine(path, inputs, options.threads)) is not None:
@@ -81,6 +81,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "median_s": {name: statistics.median(values) for name, values in taken.items()},
         "lowest_s": {name: min(values) for name, values in taken.items()},
         "ready_s": {engine.name: engine.ready_s for engine in engines},
+        "again_s": ours.again_s,
         "error": errors,
     }
 
