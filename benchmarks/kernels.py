@@ -5,7 +5,8 @@
 The architectures of the `onnx` package with seeded random weights, and the trained networks of
 the tests. Each network runs in a process of its own, where the engines take turns; times are
 medians. `build s` is from the ONNX file to a loaded library with no kernel at hand, `again s` with
-all of them kept; errors are relative to the largest value of onnxruntime's output. OpenVINO takes part where it is installed (`pip install openvino`).
+all of them kept; errors are relative to the largest value of onnxruntime's output. OpenVINO takes
+part where it is installed (`pip install openvino`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from own_process import ScriptError, answer_of
 from jointdnn_tvm.cli.console import note, progress
 
 _PEERS = ("onnxruntime", "openvino")
-_HEADINGS = ("ours ms", "onnxruntime", "openvino", "ratio", "to faster", "error", "build s")
-_HEADINGS += ("again s", "runs")
+_HEADINGS = (
+    *("ours ms", "onnxruntime", "openvino", "ratio", "to faster", "error"),
+    *("build s", "again s", "runs"),
+)
 
 
 def measure(names: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
