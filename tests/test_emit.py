@@ -56,6 +56,13 @@ def test_last_vector_is_narrower(count: int, widths: list[int]) -> None:
     assert seen == widths
 
 
+@pytest.mark.parametrize("count", [1, 3, 15, 16, 17, 19, 40])
+def test_unrolled_loop_runs_once_over_every_position(count: int) -> None:
+    x = _buffer()
+    found = _run(x, emit.unrolled(count, lambda i: [_add_100(x, i)]))
+    np.testing.assert_array_equal(found, np.arange(SIZE) + 100 * (np.arange(SIZE) < count))
+
+
 @pytest.mark.parametrize("loop", [emit.serial, emit.parallel])
 def test_loop_runs_its_body_for_each_number(loop: Any) -> None:
     x = _buffer()

@@ -154,7 +154,7 @@ class _Writer:
             kh,
             lambda ky: [
                 emit.serial(
-                    steps, lambda kx: [emit.serial(run, lambda k: inner(ky, kx, k), "k")], "kx"
+                    steps, lambda kx: [emit.unrolled(run, lambda k: inner(ky, kx, k), "k")], "kx"
                 )
             ],
             "ky",

@@ -141,7 +141,7 @@ class _Writer:
             return [
                 see_row,
                 *sums.clear(),
-                emit.serial(
+                emit.unrolled(
                     depth,
                     lambda k: sums.step(
                         lambda i: tirx.BufferLoad(self._inputs, [read + (row + i) * depth + k]),
