@@ -15,6 +15,7 @@ from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from jointdnn_tvm.passes.vector_math import VectorMath
+from jointdnn_tvm.passes.write_into_concat import WriteIntoConcat
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.targets import TargetProfile
 
@@ -68,6 +69,8 @@ def lower(
             relax.transform.DeadCodeElimination(),
             DropScopeMarks(),
             ScheduleForCpu(profile),
+            WriteIntoConcat(profile),
+            s_tir.transform.ConvertSSA(),  # a kernel may now stand in a function twice
             # dataflow to virtual machine code
             *cpu.dataflow_lower_passes(target),
             *cpu.finalize_passes(target),

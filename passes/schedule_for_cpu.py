@@ -20,7 +20,9 @@ from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
 
-_SCHEDULED = "tirx.is_scheduled"
+SCHEDULED = "tirx.is_scheduled"
+WRITTEN = "jointdnn.written"
+"""Attribute of a function that one kernel of ours makes up, stores to its result and all."""
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
 _WORK_DONE_TWICE = 16  # operations that are rather repeated than their result kept in memory
 _CALL_WORK = 10  # operations that a call of a function stands for
@@ -40,7 +42,7 @@ class ScheduleForCpu:
         """Return the module with every PrimFunc scheduled."""
         functions = dict(module.functions.items())
         for var, function in functions.items():
-            if isinstance(function, tirx.PrimFunc) and _SCHEDULED not in function.attrs:
+            if isinstance(function, tirx.PrimFunc) and SCHEDULED not in function.attrs:
                 functions[var] = self._schedule(var.name_hint, function)
         return tvm.IRModule(functions, attrs=module.attrs)
 
@@ -52,7 +54,7 @@ class ScheduleForCpu:
                 logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
                 continue
             if scheduled is not None:
-                return scheduled.with_attr(_SCHEDULED, True)
+                return scheduled.with_attr(SCHEDULED, True)
         logger.debug("%s stays a plain loop nest", name)
         return function
 
@@ -65,7 +67,7 @@ class ScheduleForCpu:
             return None
         statement = emit.sequence(EMITTERS[site.kernel](site, self.profile))
         if site.holds_all:
-            return site.written(statement)
+            return site.written(statement).with_attr(WRITTEN, True)
         for position, block in enumerate(_blocks(sch)):
             if position != site.position:
                 self._loop_nest(sch, block)

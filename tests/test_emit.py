@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -139,3 +140,9 @@ def test_number_is_a_constant_of_64_bits_or_the_expression_itself() -> None:
     assert str(constant.ty) == emit.INDEX
     variable = tirx.Var("i", "int64")
     assert emit.number(variable).same_as(variable)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (1, 1, 5), (5, 1, 1), (1, 1, 1)])
+def test_unravel_gives_the_index_of_each_dimension(shape: tuple[int, ...]) -> None:
+    found = [tuple(int(i) for i in emit.unravel(row, shape)) for row in range(math.prod(shape))]
+    assert found == list(np.ndindex(*shape))

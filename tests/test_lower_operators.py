@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.onnx_models import Array, assert_same_answers, make_model, operators, random_like
+from jointdnn_tvm.network import load_network
+from tests.onnx_models import (
+    Array,
+    assert_same_answers,
+    make_model,
+    operators,
+    random_like,
+    run_network,
+    save,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +103,19 @@ def test_cast_like(tmp_path: Path) -> None:
     feeds = {"x": random_like((2, 3)), "like": np.zeros(1, np.int32)}
     model = make_model([node], feeds, ["y"])
     assert operators(assert_same_answers(model, tmp_path, feeds)) == ["Cast"]
+
+
+def test_modulo_of_floats(tmp_path: Path) -> None:
+    """As in NumPy, with infinities; onnxruntime refuses it."""
+    x, y = (
+        np.array(values, np.float32)
+        for values in (
+            [-3, 3, -1, 1, np.inf, 1, 1, np.nan, 5.5, -5.5],
+            [np.inf, -np.inf, 2, -2, 1, 0, np.nan, 1, -2, 2],
+        )
+    )
+    node = helper.make_node("Mod", ["x", "y"], ["z"])
+    model = make_model([node], {"x": x, "y": y}, ["z"], opset=26)
+    (answer,) = run_network(load_network(save(model, tmp_path)), {"x": x, "y": y})
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(answer, np.mod(x, y))

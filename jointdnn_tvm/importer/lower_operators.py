@@ -151,12 +151,26 @@ def _cast_like(node: Node, graph: OnnxGraph) -> list[Node] | None:
     return write.finish("Cast", node.input(0), to=write.element_type(dtype))
 
 
+def _float_modulo(node: Node, graph: OnnxGraph) -> list[Node] | None:
+    """The remainder in C, moved to the sign of the divisor: right for infinities too."""
+    dtype, divisor = graph.dtype(node.input(0)), node.input(1)
+    if dtype is None or dtype.kind != "f" or node.attribute("fmod", 0):
+        return None
+    write = Writer(node, graph)
+    zero = write.like(0, divisor)
+    rest = write("Mod", node.input(0), divisor, fmod=1)
+    signs_differ = write("Xor", write("Less", rest, zero), write("Less", divisor, zero))
+    other_side = write("And", signs_differ, write("Not", write("Equal", rest, zero)))
+    return write.finish("Where", other_side, write("Add", rest, divisor), rest)
+
+
 _RULES: dict[str, Callable[[Node, OnnxGraph], list[Node] | None]] = {
     "CastLike": _cast_like,
     "Cosh": _hyperbolic,
     "Dropout": _dropout_mask,
     "IsInf": _is_inf,
     "LpNormalization": _lp_norm,
+    "Mod": _float_modulo,
     "OneHot": _one_hot,
     "Pow": _power,
     "ReduceMax": _bool_extreme,

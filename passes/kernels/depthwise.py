@@ -15,7 +15,7 @@ from typing import Any
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
-from jointdnn_tvm.passes.kernels.convolution import Convolution, read_convolution, unravel
+from jointdnn_tvm.passes.kernels.convolution import Convolution, read_convolution
 from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.targets import TargetProfile
 
@@ -134,7 +134,7 @@ class _Writer:
         """`count` outputs from `column` on; an integer column is one near a border."""
         conv = self._conv
         n_images, height = conv.output[:2]
-        image, y = unravel(row, (n_images, height))
+        image, y = emit.unravel(row, (n_images, height))
         top = y * conv.strides[0] - conv.padding[0]
 
         def vector(first: Any, lanes: int) -> list[Any]:

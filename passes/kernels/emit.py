@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tvm import tirx
@@ -97,3 +98,13 @@ def flat(buffer: Any) -> tuple[Any, Any]:
 def zero(value: float = 0.0) -> Any:
     """A float32 constant."""
     return tirx.const(value, "float32")
+
+
+def unravel(row: Any, shape: Sequence[int]) -> list[Any]:
+    """The index of each dimension, from the number of an element in row-major order."""
+    place: list[Any] = []
+    for position, extent in enumerate(reversed(shape)):
+        outermost = math.prod(shape[: len(shape) - 1 - position]) == 1
+        place.append(number(0) if extent == 1 else row if outermost else row % extent)
+        row = row // extent
+    return place[::-1]

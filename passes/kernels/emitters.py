@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jointdnn_tvm.passes.kernels.convolution import emit_convolution, emit_dense
 from jointdnn_tvm.passes.kernels.depthwise import emit_depthwise
 from jointdnn_tvm.passes.kernels.site import Site
-from jointdnn_tvm.passes.kernels.winograd import emit_winograd
+from jointdnn_tvm.passes.kernels.write_convolution import emit_convolution, emit_dense
+from jointdnn_tvm.passes.kernels.write_winograd import emit_winograd
 from jointdnn_tvm.targets import TargetProfile
 
 EMITTERS: dict[str, Callable[[Site, TargetProfile], list[Any]]] = {

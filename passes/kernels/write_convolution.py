@@ -1,0 +1,210 @@
+"""The statements of convolutions and dense layers: register tiles times packed panels of weights.
+
+All output pixels of all images form the rows of one matrix. A row's numbers are read where they
+are; only a padded input is copied first, into a buffer with its border. Tasks, for the threads,
+are blocks of rows whose input stays in the second cache, each with one panel of weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+
+from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense, read_convolution
+from jointdnn_tvm.passes.kernels.register_tile import Accumulators
+from jointdnn_tvm.passes.kernels.site import Site
+from jointdnn_tvm.targets import TargetProfile
+
+_UNKNOWN_CACHE_BYTES = 256 << 10
+_OVERLAP = 1.05  # of the work, at most, for tiles that keep to one row of pixels
+_TASKS_A_CORE = 4  # so that threads finish together
+
+
+def emit_dense(site: Site, profile: TargetProfile) -> list[Any]:
+    """Statements for a block that `Dense.compute` made."""
+    x, w = site.operands
+    dense = Dense(
+        tuple(int(extent) for extent in x.shape),
+        (int(w.shape[1]), int(site.options["columns"])),
+    )
+    return _Writer(dense.convolution, site, profile).statements()
+
+
+def emit_convolution(site: Site, profile: TargetProfile) -> list[Any]:
+    """Statements for a block that `Convolution.compute` made."""
+    x, w = site.operands
+    _, kh, kw, depth, _ = (int(extent) for extent in w.shape)
+    convolution = read_convolution(x, (kh, kw, depth, int(site.options["columns"])), site.options)
+    return _Writer(convolution, site, profile).statements()
+
+
+class _Writer:
+    """The statements of one convolution."""
+
+    def __init__(self, convolution: Convolution, site: Site, profile: TargetProfile) -> None:
+        self._conv = convolution
+        self._site = site
+        self._tile = convolution.tile(profile)
+        self._panels = -(-convolution.columns // self._tile.columns)
+        width = convolution.output[2]
+        tiles_a_row = -(-width // self._tile.rows)
+        # Tiles within one row of pixels need one address, not one for each of theirs.
+        self._in_rows = tiles_a_row * self._tile.rows <= _OVERLAP * width
+        self._tiles = -(-convolution.rows // self._tile.rows)
+        if self._in_rows:
+            self._tiles = convolution.rows // width * tiles_a_row
+        self._profile = profile
+        x, w = site.operands
+        (self._x, see_x), (self._w, see_w) = emit.flat(x), emit.flat(w)
+        self._views = [see_x, see_w]
+        self._stored = convolution.image
+
+    def statements(self) -> list[Any]:
+        """Everything, from the padded copy to the last store."""
+        block = self._tiles_a_block()
+        blocks = -(-self._tiles // block)
+        panels = self._conv.groups * self._panels
+        padded = self._pad() if any(self._conv.padding) else []
+
+        def task(index: Any) -> list[Any]:
+            first, see_first = emit.bind("first_tile", index // panels * block)
+            panel, see_panel = emit.bind("panel", index % panels)
+            count = block if self._tiles % block == 0 else tirx.min(block, self._tiles - first)
+            tiles = emit.serial(count, lambda i: self._product(first + i, panel), "tile")
+            return [see_first, see_panel, tiles]
+
+        return [*self._views, *padded, emit.parallel(blocks * panels, task)]
+
+    def _tiles_a_block(self) -> int:
+        """So many that their input takes half of the second cache and every thread has work."""
+        conv, profile = self._conv, self._profile
+        new = min(conv.strides[0], conv.kernel[0]) * min(conv.strides[1], conv.kernel[1])
+        bytes_a_tile = self._tile.rows * 4 * conv.image[3] * new
+        cache = profile.l2_bytes or _UNKNOWN_CACHE_BYTES
+        block = max(1, min(self._tiles, cache // 2 // bytes_a_tile))
+        tasks = self._conv.groups * self._panels
+        wanted = -(-_TASKS_A_CORE * profile.cores // tasks) if profile.cores > 1 else 1
+        return max(1, min(block, self._tiles // wanted))
+
+    def _pad(self) -> list[Any]:
+        """Copies the input into a buffer with a border of zeros."""
+        n, h, w, c = self._conv.image
+        top, left, bottom, right = self._conv.padding
+        height, width = h + top + bottom, w + left + right
+        source = self._x
+        buffer, allocation = emit.allocate("padded", n * height * width * c)
+
+        def row(index: Any) -> list[Any]:
+            image, y = index // height, index % height - top
+            start = index * (width * c)
+
+            def clear(first: int, count: int) -> list[Any]:
+                return emit.vectors(
+                    count,
+                    self._profile.lanes,
+                    lambda i: tirx.BufferStore(buffer, emit.zero(), [start + first + i]),
+                )
+
+            read = (image * h + y) * (w * c)
+            copy = emit.vectors(
+                w * c,
+                self._profile.lanes,
+                lambda i: tirx.BufferStore(
+                    buffer, tirx.BufferLoad(source, [read + i]), [start + left * c + i]
+                ),
+            )
+            inner = [*clear(0, left * c), *copy, *clear((left + w) * c, right * c)]
+            if not (top or bottom):
+                return inner
+            return [
+                tirx.IfThenElse(
+                    tirx.all(y >= 0, y < h),
+                    emit.sequence(inner),
+                    emit.sequence(clear(0, width * c)),
+                )
+            ]
+
+        self._x, self._stored = buffer, (n, height, width, c)
+        return [allocation, emit.parallel(n * height, row, "row")]
+
+    def _product(self, tile_index: Any, panel: Any) -> list[Any]:
+        """One register tile: its sums, then its results."""
+        conv, tile = self._conv, self._tile
+        kh, kw, depth, _ = conv.kernel
+        _, _, width, channels = self._stored
+        first, see_first = emit.bind("first", self._first_row(tile_index))
+        group = panel // self._panels if conv.groups > 1 else emit.number(0)
+        see_bases, bases = self._windows(first, group * depth)
+        sums = Accumulators(tile)
+        # Without dilation and groups a row of the window is one run of numbers.
+        merged = conv.groups == 1 and conv.dilation[1] == 1 and channels == depth
+        steps, run = (1, kw * depth) if merged else (kw, depth)
+
+        def inner(ky: Any, kx: Any, k: Any) -> list[Any]:
+            shift = (ky * conv.dilation[0] * width + kx * conv.dilation[1]) * channels + k
+            weight = (((panel * kh + ky) * steps + kx) * run + k) * tile.columns
+            return sums.step(
+                lambda i: tirx.BufferLoad(self._x, [bases[i] + shift]),
+                lambda column: tirx.BufferLoad(self._w, [weight + column]),
+            )
+
+        reduction = emit.serial(
+            kh,
+            lambda ky: [
+                emit.serial(
+                    steps, lambda kx: [emit.serial(run, lambda k: inner(ky, kx, k), "k")], "kx"
+                )
+            ],
+            "ky",
+        )
+        return [
+            see_first,
+            *see_bases,
+            *sums.clear(),
+            reduction,
+            *sums.store(
+                lambda i, column, value: self._site.store(
+                    self._place(first + i, panel, group, column), value
+                )
+            ),
+        ]
+
+    def _first_row(self, tile_index: Any) -> Any:
+        """The first output pixel of a tile; the last tiles begin early enough to be whole."""
+        rows, width = self._tile.rows, self._conv.output[2]
+        if not self._in_rows:
+            start = tile_index * rows
+            return tirx.min(start, self._conv.rows - rows) if self._conv.rows % rows else start
+        tiles = -(-width // rows)
+        start = tile_index % tiles * rows
+        start = tirx.min(start, width - rows) if width % rows else start
+        return tile_index // tiles * width + start
+
+    def _windows(self, first: Any, channel: Any) -> tuple[list[Any], list[Any]]:
+        """Where the windows of a tile's rows begin in the stored input."""
+        _, height, width, channels = self._stored
+        rows, (down, across) = range(self._tile.rows), self._conv.strides
+        if (down, across) == (1, 1) and self._conv.output[1:3] == (height, width):
+            start, see = emit.bind("window", first * channels + channel)
+            return [see], [start + row * channels for row in rows]
+
+        def window(row: Any) -> tuple[Any, Any]:
+            n, y, x = emit.unravel(row, self._conv.output[:3])
+            place = (n * height + y * down) * width + x * across
+            return emit.bind("window", place * channels + channel)
+
+        if self._in_rows:
+            start, see = window(first)
+            return [see], [start + row * (across * channels) for row in rows]
+        starts, sees = zip(*(window(first + row) for row in rows), strict=True)
+        return list(sees), list(starts)
+
+    def _place(self, row: Any, panel: Any, group: Any, column: Any) -> tuple[Any, ...]:
+        columns, width = self._conv.columns, self._tile.columns
+        within = panel - group * self._panels if self._conv.groups > 1 else panel
+        first = within * width
+        if columns % width:
+            first = tirx.min(first, columns - width)
+        return (*emit.unravel(row, self._site.shape[:-1]), group * columns + first + column)
