@@ -221,7 +221,7 @@ class Draw:
     def epilogue(self) -> str:
         """The name of one, seldom of one that takes long to compile."""
         names = sorted(EPILOGUES, key=lambda name: name in _LONG)
-        return str(self._rng.choice(names if self.chance(0.4) else names[: -len(_LONG)]))
+        return str(self._rng.choice(names if self.chance(0.25) else names[: -len(_LONG)]))
 
     def chance(self, probability: float) -> bool:
         """True as often as this."""
