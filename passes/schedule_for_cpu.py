@@ -27,7 +27,6 @@ _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative r
 _WORK_DONE_TWICE = 16  # operations that are rather repeated than their result kept in memory
 _CALL_WORK = 10  # operations that a call of a function stands for
 _OPERATIONS = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.Select)
-_FMA_PORTS, _FMA_LATENCY = 2, 4  # of every core in targets/; a tile should keep both ports busy
 
 
 @tvm.transform.module_pass(opt_level=0, name="ScheduleForCpu")
@@ -141,7 +140,14 @@ class ScheduleForCpu:
                 work = tile * vectors
                 if work + vectors + 1 > self.profile.vector_registers:
                     continue
-                cycles = max(work / _FMA_PORTS, (tile + vectors) / 2, _FMA_LATENCY) + 0.5
+                cycles = (
+                    max(
+                        work / self.profile.fma_ports,
+                        (tile + vectors) / 2,
+                        self.profile.fma_latency,
+                    )
+                    + 0.5
+                )
                 best = min(best, (cycles / work, tile, vector, vectors))
         return best[1:]
 
