@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tvm import relax, tirx
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
+from tests.kernel_cases import Case, Draw, Shape, convolve
+from tests.kernel_library import PROFILES, Library, check_all
 from tests.tiny_models import relax_main
 
 op = relax.op
@@ -110,3 +113,46 @@ def test_concatenations_that_stay(why: str) -> None:
     assert "concatenate" in kernels
     made = reference(x, weights["a"])
     check(found[0], [made, x] if why == "read by others too" else [x, made, x])
+
+
+def random_case(seed: int) -> Case:
+    """Two to four parts along some axis: convolutions of all kinds, or the input as it is."""
+    draw = Draw(seed)
+    image = (draw.size(2), draw.size(6), draw.size(9), draw.size(20, 2))
+    axis = draw.size(3, 0)
+    columns = draw.size(20)
+    made: list[tuple[Shape, dict[str, Any], bool]] = []
+    for _ in range(draw.size(4, 2)):
+        side, relu = draw.size(3), draw.chance(0.5)
+        pads = ((side - 1) // 2, (side - 1) // 2, side // 2, side // 2)
+        if axis == 3 and draw.chance(0.3):
+            made.append(((side, side, 1, image[3]), {"padding": pads, "groups": image[3]}, relu))
+        else:
+            out = draw.size(20) if axis == 3 else columns
+            made.append(((side, side, image[3], out), {"padding": pads}, relu))
+    whole = axis == 3 and draw.chance(0.4)
+
+    def compute(x: Any, *ws: Any) -> Any:
+        layouts = {"data_layout": "NHWC", "kernel_layout": "HWIO"}
+        parts = [op.nn.conv2d(x, w, **layouts, **o) for w, (_, o, _) in zip(ws, made, strict=True)]
+        parts = [op.nn.relu(p) if m[2] else p for p, m in zip(parts, made, strict=True)]
+        return op.concat([*parts, *([x] if whole else [])], axis)
+
+    def expect(x: Array, *ws: Array) -> Array:
+        parts = [
+            convolve(x, w, (1, 1), o["padding"], (1, 1), o.get("groups", 1))
+            for w, (_, o, _) in zip(ws, made, strict=True)
+        ]
+        parts = [p.clip(min=0) if m[2] else p for p, m in zip(parts, made, strict=True)]
+        return np.concatenate([*parts, *([x] if whole else [])], axis)
+
+    weights = tuple(kernel for kernel, _, _ in made)
+    return Case(f"concat_{axis}_{image}_{weights}_{whole}", (image,), weights, compute, expect)
+
+
+@pytest.mark.parametrize("profile", ["host", "pi"])
+def test_random_parts(profile: str, tmp_path: Path) -> None:
+    library = Library([random_case(seed) for seed in range(12)], PROFILES[profile], tmp_path)
+    joined = {name for index in range(12) for name in library.kernels(index) if "joined" in name}
+    assert len(joined) > 6
+    check_all(library)
