@@ -49,10 +49,8 @@ def our_engine(path: Path, profile: TargetProfile, folder: Path) -> tuple[Engine
     Built twice, first without any kernel at hand: these are kept in `folder`.
     """
     os.environ["XDG_CACHE_HOME"] = str(folder)
-    (_, ready_s), (built, again_s) = (
-        _timed(lambda library=library: _build(path, profile, library))
-        for library in (folder / "first.so", folder / "second.so")
-    )
+    _, ready_s = _timed(lambda: _build(path, profile, folder / "first.so"))
+    built, again_s = _timed(lambda: _build(path, profile, folder / "second.so"))
     machine, packed, specs = built
     inputs = random_inputs(specs)
     arguments = [tvm.runtime.tensor(array) for array in [*inputs.values(), *packed]]
