@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engines import Array, Engine, onnxruntime_engine, openvino_engine, our_engine
-from known_networks import network_file
+from engines import Engine, onnxruntime_engine, openvino_engine, our_engine
+from known_networks import Array, network_file
 
 from jointdnn_tvm.targets import load_target
 
@@ -63,7 +63,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     models = options.models or folder
     models.mkdir(parents=True, exist_ok=True)
     path = network_file(options.network, models)
-    ours, inputs = our_engine(path, load_target(options.target), folder)
+    ours, inputs = our_engine(options.network, path, load_target(options.target), folder)
     reference = onnxruntime_engine(path, inputs, options.threads)
     engines = [ours, reference]
     if (openvino := openvino_engine(path, inputs, options.threads)) is not None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import onnxruntime
 import tvm
+from known_networks import Array, network_inputs
 from tvm import relax
 
 from jointdnn_tvm.compiling import compile_library
@@ -20,7 +20,6 @@ from jointdnn_tvm.network import TensorSpec, load_network
 from jointdnn_tvm.targets import TargetProfile
 
 T = TypeVar("T")
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,9 @@ class Engine:
     """The same once more, where something was kept for that."""
 
 
-def random_inputs(specs: tuple[TensorSpec, ...], seed: int = 0) -> dict[str, Array]:
-    """Normally distributed values, the same for every engine."""
-    rng = np.random.default_rng(seed)
-    return {s.name: rng.standard_normal(s.shape).astype(s.dtype) for s in specs}
-
-
-def our_engine(path: Path, profile: TargetProfile, folder: Path) -> tuple[Engine, dict[str, Array]]:
+def our_engine(
+    name: str, path: Path, profile: TargetProfile, folder: Path
+) -> tuple[Engine, dict[str, Array]]:
     """The network compiled whole, as one stage of a bundle would be, and its inputs.
 
     Built twice, first without any kernel at hand: these are kept in `folder`.
@@ -52,7 +47,7 @@ def our_engine(path: Path, profile: TargetProfile, folder: Path) -> tuple[Engine
     _, ready_s = _timed(lambda: _build(path, profile, folder / "first.so"))
     built, again_s = _timed(lambda: _build(path, profile, folder / "second.so"))
     machine, packed, specs = built
-    inputs = random_inputs(specs)
+    inputs = network_inputs(name, specs)
     arguments = [tvm.runtime.tensor(array) for array in [*inputs.values(), *packed]]
     main = machine["main"]
     results: list[Any] = []

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import tvm
-from engines import random_inputs
 from kernel_work import Work, WorkRecorder
-from known_networks import network_file
+from known_networks import network_file, network_inputs
 from machine_limits import fma_loop, triad
 from tvm import relax
 
@@ -30,7 +29,9 @@ from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
 
 
-def build(network: Network, profile: TargetProfile) -> tuple[Any, list[Any], dict[str, Work]]:
+def build(
+    name: str, network: Network, profile: TargetProfile
+) -> tuple[Any, list[Any], dict[str, Work]]:
     """An executable, its arguments, and what its kernels do.
 
     Each kernel stays one call: none writes into a concatenation.
@@ -43,7 +44,7 @@ def build(network: Network, profile: TargetProfile) -> tuple[Any, list[Any], dic
         lowered, weights = lower(network.grouped, target, profile)
         executable = tvm.compile(lowered, target, relax_pipeline=None)
     packed = [weight.of(network.weights) for weight in weights["main"]]
-    arrays = [*random_inputs(network.inputs).values(), *packed]
+    arrays = [*network_inputs(name, network.inputs).values(), *packed]
     return executable, [tvm.runtime.tensor(array) for array in arrays], recorder.works
 
 
@@ -81,7 +82,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     models.mkdir(parents=True, exist_ok=True)
     profile = load_target(options.target)
     network = load_network(network_file(options.network, models))
-    executable, arguments, works = build(network, profile)
+    executable, arguments, works = build(options.network, network, profile)
     peak, stream = fma_loop(profile, options.threads), triad(profile, options.threads)
     plain, watched = (relax.VirtualMachine(executable, tvm.cpu()) for _ in range(2))
     rounds, peaks, streams, whole = [], [], [], []
