@@ -152,7 +152,7 @@ def random_case(seed: int) -> Case:
 
 @pytest.mark.parametrize("profile", ["host", "pi"])
 def test_random_parts(profile: str, tmp_path: Path) -> None:
-    library = Library([random_case(seed) for seed in range(12)], PROFILES[profile], tmp_path)
-    joined = {name for index in range(12) for name in library.kernels(index) if "joined" in name}
-    assert len(joined) > 6
+    library = Library([random_case(seed) for seed in range(9)], PROFILES[profile], tmp_path)
+    joined = {name for index in range(9) for name in library.kernels(index) if "joined" in name}
+    assert len(joined) > 4
     check_all(library)

@@ -35,7 +35,8 @@ EDGES = [convolution((1, 30, 18, 3), (3, 3, 3, 9), "bias_relu")]
 
 def cases_of(profile: str, outputs: int) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile) + 100 * outputs
-    return EDGES + [winograd_case(first + i) for i in range(COUNTS[profile][outputs == 4])]
+    edges = EDGES if profile in ("host", "avx2") else []
+    return edges + [winograd_case(first + i) for i in range(COUNTS[profile][outputs == 4])]
 
 
 def forced(cases: Sequence[Case], profile: str, outputs: int, folder: Path) -> Library:
