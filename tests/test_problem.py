@@ -11,6 +11,7 @@ import pytest
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor
+from tests.random_problems import random_problem, with_blocks, with_limits
 
 DOCUMENT: dict[str, Any] = {
     "format": "jointdnn-problem/1",
@@ -48,12 +49,31 @@ def test_what_is_written_is_read_back() -> None:
     assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
 
 
+def test_everything_that_can_be_written_is_read_back() -> None:
+    for seed in range(50):
+        problem = random_problem(seed, codecs=True, chain=True, spreads=True)
+        problem = with_blocks(with_limits(problem, seed), seed)
+        assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
+
+
+def test_blocks_need_a_chain() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["tensors"][0]["consumers"] = ["conv1", "dense"]
+    Problem.from_json(document)
+    with pytest.raises(ProblemError, match="blocks need operators in a chain"):
+        Problem.from_json({**document, "blocks": [_block()]})
+
+
 def test_optional_keys_may_be_absent_or_null() -> None:
     document = copy.deepcopy(DOCUMENT)
     for key in ("objective", "outputs_on", "limits", "blocks"):
         del document[key]
     assert Problem.from_json(document) == Problem.from_json(DOCUMENT)
     assert Problem.from_json({**document, "limits": None, "blocks": None})
+
+
+def _block(**changed: Any) -> dict[str, Any]:
+    return {"side": "cloud", "first": "conv1", "last": "dense", "latency_s": 1.0, **changed}
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -92,18 +112,35 @@ WRONG: list[tuple[str, Any, str]] = [
     ("link.downlink_bps", -5, "link: downlink_bps is -5"),
     ("link.rtt_s", math.nan, "link: rtt_s is NaN"),
     ("link.rtt", 1, "link has an unknown key 'rtt': known are uplink_bps"),
-    ("objective", "speed", "objective is 'speed': use latency or energy"),
+    ("objective", "speed", "objective is 'speed': use latency or energy or"),
     ("objective", ["latency"], "objective must be a text, not a list"),
     ("outputs_on", "cloud", "outputs_on is 'cloud': use mobile or any"),
     ("limits", {"max_watts": 1}, "limits has an unknown key 'max_watts'"),
     ("limits", [], "limits must be a JSON object, not a list"),
     ("blocks", {}, "blocks must be a list, not an object"),
     ("objectve", "energy", "problem has an unknown key 'objectve'"),
-    # what comes later is refused, not ignored
-    ("objective", "throughput", "objective 'throughput' is not supported yet"),
-    ("limits", {"max_energy_j": 0.5}, "limit max_energy_j is not supported yet"),
-    ("tensors.0.codecs", [{"name": "u8"}], "tensor 'x': codecs are not supported yet"),
-    ("blocks", [{"side": "cloud"}], "blocks are not supported yet"),
+    ("limits", {"max_energy_j": -0.5}, "limits: max_energy_j is -0.5"),
+    ("limits", {"max_latency_s": math.nan}, "limits: max_latency_s is NaN"),
+    ("limits", {"latency_sigmas": "2"}, "limits: latency_sigmas must be a number, not '2'"),
+    ("operators.0.mobile.spread_s", -1, "operator 'conv1': mobile.spread_s is -1"),
+    ("tensors.0.codecs", {}, "tensor 'x': codecs must be a list, not an object"),
+    ("tensors.0.codecs", [{"size_bytes": 1}], "tensor 'x': codecs: an entry has no name"),
+    ("tensors.0.codecs", [{"name": "u8"}], "tensor 'x': codec 'u8' has no size_bytes"),
+    ("tensors.0.codecs", [{"name": "none", "size_bytes": 1}], "'none' is used twice"),
+    ("tensors.0.codecs", [{"name": "u8", "size_bytes": 1}] * 2, "codec name 'u8' is used twice"),
+    ("tensors.0.codecs", [{"name": "a", "size_bytes": 1, "ratio": 2}], "an unknown key 'ratio'"),
+    (
+        "tensors.0.codecs",
+        [{"name": "u8", "size_bytes": 1, "encode_s": {"mobile": -1}}],
+        "tensor 'x': codec 'u8': encode_s.mobile is -1",
+    ),
+    ("blocks", [{"side": "cloud"}], "a block has no first: add it"),
+    ("blocks", [_block(side="gpu")], "block 'conv1' to 'dense': side is 'gpu': use mobile or"),
+    ("blocks", [_block(last="conv9")], "names operator 'conv9', which is not in operators"),
+    ("blocks", [_block(first="dense", last="conv1")], "ends before it starts"),
+    ("blocks", [_block(latency_s=-1)], "block 'conv1' to 'dense': latency_s is -1"),
+    ("blocks", [_block()] * 2, "is given twice for the cloud side"),
+    ("blocks", [_block(side="mobile")], "has an operator that cannot run on the mobile side"),
 ]
 
 

@@ -23,6 +23,7 @@ from jointdnn_tvm.placement import (
 
 KEYS = {
     "status", "objective", "bound", "latency_s", "energy_j", "cloud_s", "mobile_bytes", "error",
+    "deadline_s", "mobile_peak_bytes",
     "bottleneck_s", "switches", "placement", "codecs", "solver", "solve_s",
 }  # fmt: skip
 

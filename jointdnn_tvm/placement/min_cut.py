@@ -19,8 +19,9 @@ from __future__ import annotations
 from jointdnn_tvm.placement.contract import contract
 from jointdnn_tvm.placement.cut_model import START, CutModel, Net, cut_model
 from jointdnn_tvm.placement.max_flow import FlowNetwork
-from jointdnn_tvm.placement.prices import in_units, price
-from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side
+from jointdnn_tvm.placement.prices import cheapest, in_units, price
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side, Tensor
+from jointdnn_tvm.placement.solution import Solution
 
 # Decimal costs are rarely exact in binary (0.1 + 0.2 > 0.3), so placements that differ by less
 # than one part in so many count as equal, and the one with the fewest switches is taken.
@@ -29,8 +30,8 @@ EQUAL_PARTS = 10**11
 _SOURCE, _SINK, _FIRST = 0, 1, 2
 
 
-def minimum_cut(problem: Problem) -> tuple[dict[str, Side], float]:
-    """An optimal placement with the fewest switches, and the proved lower bound (s or J)."""
+def minimum_cut(problem: Problem) -> Solution:
+    """An optimal placement with the fewest switches, for latency or energy without limits."""
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
     prices, units = in_units(price(problem), finer=most_switches + 1)
@@ -41,7 +42,22 @@ def minimum_cut(problem: Problem) -> tuple[dict[str, Side], float]:
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
     placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
-    return placement, optimum / units
+    return Solution(
+        placement, _codecs(problem, placement), bound=optimum / units, proved=True, solver="min-cut"
+    )
+
+
+def _codecs(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:
+    """For each tensor, the codec that is cheapest from the side where it is made."""
+    return {
+        tensor.name: cheapest(problem, tensor, _made_on(tensor, placement))[1].name
+        for tensor in problem.tensors
+        if tensor.codecs
+    }
+
+
+def _made_on(tensor: Tensor, placement: dict[str, Side]) -> Side:
+    return MOBILE if tensor.producer is None else placement[tensor.producer]
 
 
 class _Cut:

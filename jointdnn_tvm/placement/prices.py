@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import frexp
+from math import frexp, fsum
 from typing import Generic, TypeVar
 
-from jointdnn_tvm.placement.problem import Problem
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Codec, Problem, Side, Tensor
 
 Number = TypeVar("Number", int, float)
 
@@ -32,10 +32,13 @@ class Prices(Generic[Number]):
 
 
 def price(problem: Problem) -> Prices[float]:
-    """Seconds (latency) or joules of the mobile (energy) that each choice adds."""
+    """Seconds (latency) or joules of the mobile (energy) that each choice adds.
+
+    A tensor crosses by the codec that is cheapest for it.
+    """
     link = problem.link
-    up = [link.upload_s(tensor.size_bytes) for tensor in problem.tensors]
-    down = [link.download_s(tensor.size_bytes) for tensor in problem.tensors]
+    up = [cheapest(problem, tensor, MOBILE)[0] for tensor in problem.tensors]
+    down = [cheapest(problem, tensor, CLOUD)[0] for tensor in problem.tensors]
     mobile = [operator.mobile for operator in problem.operators]
     cloud = [operator.cloud for operator in problem.operators]
     if problem.objective == "latency":
@@ -49,10 +52,30 @@ def price(problem: Problem) -> Prices[float]:
     return Prices(
         mobile=[None if cost is None else cost.energy_j for cost in mobile],
         cloud=[None if cost is None else link.idle_w * cost.latency_s for cost in cloud],
-        up=[link.transmit_w * seconds for seconds in up],
-        down=[link.receive_w * seconds for seconds in down],
+        up=up,
+        down=down,
         switch=link.idle_w * (link.rtt_s / 2),
     )
+
+
+def cheapest(problem: Problem, tensor: Tensor, leaves: Side) -> tuple[float, Codec]:
+    """The least that a tensor's crossing from a side adds to the objective, and by which codec.
+
+    Among equal ones, the one with the least error, and none rather than any.
+    """
+    prices = [(_crossing_price(problem, codec, leaves), codec) for codec in tensor.encodings]
+    return min(prices, key=lambda choice: (choice[0], choice[1].error))
+
+
+def _crossing_price(problem: Problem, codec: Codec, leaves: Side) -> float:
+    link = problem.link
+    upwards = leaves == MOBILE
+    seconds = link.upload_s(codec.size_bytes) if upwards else link.download_s(codec.size_bytes)
+    if problem.objective == "energy":
+        return (link.transmit_w if upwards else link.receive_w) * seconds
+    if upwards:
+        return fsum((seconds, codec.encode_s.mobile, codec.decode_s.cloud))
+    return fsum((seconds, codec.encode_s.cloud, codec.decode_s.mobile))
 
 
 def in_units(prices: Prices[float], finer: int) -> tuple[Prices[int], int]:

@@ -6,29 +6,32 @@ that exists is well formed: building one checks it and raises `ProblemError` nam
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
-
-from jointdnn_tvm.errors import ProblemError
 
 Side = Literal["mobile", "cloud"]
 MOBILE: Side = "mobile"
 CLOUD: Side = "cloud"
 SIDES: tuple[Side, ...] = get_args(Side)
-OBJECTIVES = ("latency", "energy")
+OBJECTIVES = ("latency", "energy", "throughput")
 OUTPUTS_ON = ("mobile", "any")
-LARGEST = 1e100  # sums and products of a problem's numbers stay finite
+PLAIN = "none"
+"""The codec that every tensor has: its own bytes, at no cost and no error."""
 
 
 @dataclass(frozen=True)
 class SideCost:
-    """What one operator costs on one side: seconds, joules of the mobile, resident bytes."""
+    """What one operator costs on one side: seconds, joules of the mobile, resident bytes.
+
+    ``spread_s`` is the standard deviation of its latency, 0 where it is not known.
+    """
 
     latency_s: float
     energy_j: float = 0.0
     memory_bytes: float = 0
+    spread_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,28 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class SideSeconds:
+    """Seconds that the same work takes on each side."""
+
+    mobile: float = 0.0
+    cloud: float = 0.0
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One way to encode a tensor that crosses: its bytes on the link, and what it adds.
+
+    ``error`` is in a unit of the problem's own; errors of the codecs used add up.
+    """
+
+    name: str
+    size_bytes: float
+    encode_s: SideSeconds = SideSeconds()
+    decode_s: SideSeconds = SideSeconds()
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
 class Tensor:
     """A value between operators; without a producer it is an input and starts on the mobile."""
 
@@ -53,6 +78,19 @@ class Tensor:
     consumers: tuple[str, ...]
     size_bytes: float
     output: bool = False
+    codecs: tuple[Codec, ...] = ()
+
+    @property
+    def encodings(self) -> tuple[Codec, ...]:
+        """Every way to send it; the first is `PLAIN`."""
+        return (Codec(PLAIN, self.size_bytes), *self.codecs)
+
+    def encoding(self, name: str) -> Codec:
+        """The encoding of that name; KeyError when it has none."""
+        for codec in self.encodings:
+            if codec.name == name:
+                return codec
+        raise KeyError(name)
 
 
 @dataclass(frozen=True)
@@ -76,6 +114,40 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a placement may take of each resource; None is no limit.
+
+    The deadline holds for the mean latency plus ``latency_sigmas`` standard deviations.
+    ``max_mobile_bytes`` bounds the resident bytes of the mobile's operators, and
+    ``max_mobile_peak_bytes`` these and the tensors that the mobile holds at the same time.
+    """
+
+    max_latency_s: float | None = None
+    max_energy_j: float | None = None
+    max_cloud_s: float | None = None
+    max_mobile_bytes: float | None = None
+    max_mobile_peak_bytes: float | None = None
+    max_error: float | None = None
+    latency_sigmas: float = 0.0
+
+    @property
+    def active(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        names = (name for name in vars(self) if name != "latency_sigmas")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a chain's operators first..last take as one run: less, or more, than their sum."""
+
+    side: Side
+    first: str
+    last: str
+    latency_s: float
+
+
+@dataclass(frozen=True)
 class Problem:
     """Which side should each operator run on; operators are listed in execution order."""
 
@@ -84,22 +156,29 @@ class Problem:
     link: Link
     objective: str = "latency"
     outputs_on: str = "mobile"
-    _positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    limits: Limits = Limits()
+    blocks: tuple[Block, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the problem; raises `ProblemError`."""
-        positions = {operator.name: index for index, operator in enumerate(self.operators)}
-        object.__setattr__(self, "_positions", positions)
-        _check_choice("objective", self.objective, OBJECTIVES)
-        _check_choice("outputs_on", self.outputs_on, OUTPUTS_ON)
-        _check_link(self.link)
-        _check_operators(self.operators)
-        _check_tensors(self.tensors, positions)
+        from jointdnn_tvm.placement.check_problem import check_problem
 
-    @property
+        check_problem(self)
+
+    @cached_property
     def positions(self) -> Mapping[str, int]:
         """The place of each operator in the execution order, by name."""
-        return self._positions
+        return {operator.name: index for index, operator in enumerate(self.operators)}
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each operator reads the one before it and nothing else."""
+        order = self.positions
+        return all(
+            order[name] == (0 if tensor.producer is None else order[tensor.producer] + 1)
+            for tensor in self.tensors
+            for name in tensor.consumers
+        )
 
     @property
     def starts_on_mobile(self) -> bool:
@@ -123,109 +202,3 @@ class Problem:
         from jointdnn_tvm.placement.problem_json import write_problem
 
         return write_problem(self)
-
-
-def check_sides(problem: Problem, placement: Mapping[str, str]) -> dict[str, Side]:
-    """A placement of every operator on a side that can run it; raises `ProblemError` if not."""
-    unknown = [name for name in placement if name not in problem.positions]
-    if unknown:
-        raise ProblemError(
-            f"placement names operator {unknown[0]!r}, which the problem lacks: remove it"
-        )
-    return {operator.name: _check_side(operator, placement) for operator in problem.operators}
-
-
-def _check_side(operator: Operator, placement: Mapping[str, str]) -> Side:
-    if operator.name not in placement:
-        raise ProblemError(f"placement has no side for operator {operator.name!r}: add it")
-    wanted = placement[operator.name]
-    for side in SIDES:
-        if wanted == side:
-            if operator.cost(side) is None:
-                raise ProblemError(f"operator {operator.name!r} cannot run on the {side} side")
-            return side
-    raise ProblemError(
-        f"placement puts operator {operator.name!r} on {wanted!r}: use 'mobile' or 'cloud'"
-    )
-
-
-def check_number(where: str, value: object, *, positive: bool = False) -> float:
-    """A finite number from 0 (or above it, when ``positive``) to `LARGEST`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ProblemError(f"{where} must be a number, not {_shown(value)}")
-    if not 0 <= value <= LARGEST:  # NaN fails every comparison
-        raise ProblemError(f"{where} is {_shown(value)}: use a finite number of 0 or more")
-    if positive and value < 1 / LARGEST:
-        raise ProblemError(f"{where} is {_shown(value)}: a rate must be above 0 (1e-100 at least)")
-    return value
-
-
-def _check_choice(field_name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value in choices:
-        return
-    if field_name == "objective" and value == "throughput":
-        raise ProblemError("objective 'throughput' is not supported yet: use latency or energy")
-    raise ProblemError(f"{field_name} is {_shown(value)}: use {' or '.join(choices)}")
-
-
-def _check_link(link: Link) -> None:
-    check_number("link: uplink_bps", link.uplink_bps, positive=True)
-    check_number("link: downlink_bps", link.downlink_bps, positive=True)
-    for name in ("rtt_s", "transmit_w", "receive_w", "idle_w"):
-        check_number(f"link: {name}", getattr(link, name))
-
-
-def _check_operators(operators: tuple[Operator, ...]) -> None:
-    if not operators:
-        raise ProblemError("operators is empty: list at least one operator")
-    _check_names("operator", (operator.name for operator in operators))
-    for operator in operators:
-        if operator.mobile is None and operator.cloud is None:
-            raise ProblemError(
-                f"operator {operator.name!r} can run nowhere: give it a mobile or a cloud cost"
-            )
-        for side in SIDES:
-            cost = operator.cost(side)
-            if cost is not None:
-                where = f"operator {operator.name!r}: {side}."
-                check_number(where + "latency_s", cost.latency_s)
-                check_number(where + "energy_j", cost.energy_j)
-                check_number(where + "memory_bytes", cost.memory_bytes)
-
-
-def _check_tensors(tensors: tuple[Tensor, ...], positions: Mapping[str, int]) -> None:
-    _check_names("tensor", (tensor.name for tensor in tensors))
-    for tensor in tensors:
-        where = f"tensor {tensor.name!r}"
-        check_number(f"{where}: size_bytes", tensor.size_bytes)
-        for name in (tensor.producer, *tensor.consumers):
-            if name is not None and name not in positions:
-                raise ProblemError(f"{where} names operator {name!r}, which is not in operators")
-        if tensor.producer is None:
-            if not tensor.consumers and not tensor.output:
-                raise ProblemError(f"{where} has no producer and no consumers: remove it")
-            continue
-        for name in tensor.consumers:
-            if positions[name] <= positions[tensor.producer]:
-                raise ProblemError(
-                    f"{where}: consumer {name!r} is not later than producer {tensor.producer!r}; "
-                    "list operators in execution order, without cycles"
-                )
-
-
-def _check_names(what: str, names: Iterable[str]) -> None:
-    seen = set()
-    for name in names:
-        if name in seen:
-            raise ProblemError(f"{what} name {name!r} is used twice: names must be unique")
-        seen.add(name)
-
-
-def _shown(value: object) -> str:
-    """A value in an error line: short, and never a failure of its own."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {math.inf: "infinite", -math.inf: "minus infinite"}.get(value, "NaN")
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number above 1e100" if value > 0 else "a number below -1e100"
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -8,21 +8,29 @@ from __future__ import annotations
 from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement.check_problem import check_number
 from jointdnn_tvm.placement.problem import (
+    SIDES,
+    Block,
+    Codec,
+    Limits,
     Link,
     Operator,
     Problem,
+    Side,
     SideCost,
+    SideSeconds,
     Tensor,
-    check_number,
 )
 
 FORMAT = "jointdnn-problem/1"
-LIMITS = ("max_latency_s", "max_energy_j", "max_cloud_s", "max_mobile_bytes", "max_error")
 
 _PROBLEM_KEYS = ("format", "operators", "tensors", "link")
 _PROBLEM_OPTIONS = ("objective", "outputs_on", "limits", "blocks")
-_COST_OPTIONS = ("energy_j", "memory_bytes")
+_COST_OPTIONS = ("energy_j", "memory_bytes", "spread_s")
+_CODEC_OPTIONS = ("encode_s", "decode_s", "error")
+_BLOCK_KEYS = ("side", "first", "last", "latency_s")
+_LIMITS = tuple(vars(Limits()))
 _LINK_KEYS = ("uplink_bps", "downlink_bps")
 _LINK_OPTIONS = ("rtt_s", "transmit_w", "receive_w", "idle_w")
 
@@ -35,14 +43,14 @@ def read_problem(document: object) -> Problem:
         found = repr(document["format"])[:40] if "format" in document else "missing"
         raise ProblemError(f"format is {found}: this version reads {FORMAT!r}")
     _check_keys("problem", document, _PROBLEM_KEYS, _PROBLEM_OPTIONS)
-    _refuse_limits(document.get("limits"))
-    _refuse_list("blocks", document.get("blocks"))
     return Problem(
         operators=tuple(map(_operator, _list("operators", document["operators"]))),
         tensors=tuple(map(_tensor, _list("tensors", document["tensors"]))),
         link=_link(document["link"]),
         objective=_text("objective", document.get("objective", "latency")),
         outputs_on=_text("outputs_on", document.get("outputs_on", "mobile")),
+        limits=_limits(document.get("limits")),
+        blocks=tuple(map(_block, _optional_list("blocks", document.get("blocks")))),
     )
 
 
@@ -59,12 +67,24 @@ def write_problem(problem: Problem) -> dict[str, Any]:
             for operator in problem.operators
         ],
         "tensors": [
-            {**vars(tensor), "consumers": list(tensor.consumers)} for tensor in problem.tensors
+            {
+                **vars(tensor),
+                "consumers": list(tensor.consumers),
+                "codecs": [_plain_codec(codec) for codec in tensor.codecs],
+            }
+            for tensor in problem.tensors
         ],
         "link": vars(problem.link).copy(),
         "objective": problem.objective,
         "outputs_on": problem.outputs_on,
+        "limits": vars(problem.limits).copy(),
+        "blocks": [vars(block).copy() for block in problem.blocks],
     }
+
+
+def _plain_codec(codec: Codec) -> dict[str, Any]:
+    seconds = {name: vars(getattr(codec, name)).copy() for name in ("encode_s", "decode_s")}
+    return {**vars(codec), **seconds}
 
 
 def _plain(cost: SideCost | None) -> dict[str, float] | None:
@@ -94,7 +114,6 @@ def _tensor(entry: object) -> Tensor:
     fields = _object(
         where, entry, ("name", "producer", "consumers", "size_bytes"), ("output", "codecs")
     )
-    _refuse_list(f"{where}: codecs", fields.get("codecs"))
     output = fields.get("output", False)
     if not isinstance(output, bool):
         raise ProblemError(f"{where}: output must be true or false, not {_json_type(output)}")
@@ -108,6 +127,10 @@ def _tensor(entry: object) -> Tensor:
         ),
         size_bytes=check_number(f"{where}: size_bytes", fields["size_bytes"]),
         output=output,
+        codecs=tuple(
+            _codec(where, codec)
+            for codec in _optional_list(f"{where}: codecs", fields.get("codecs"))
+        ),
     )
 
 
@@ -116,17 +139,50 @@ def _link(entry: object) -> Link:
     return Link(**{key: check_number(f"link: {key}", fields[key]) for key in fields})
 
 
-def _refuse_limits(entry: object) -> None:
+def _limits(entry: object) -> Limits:
     if entry is None:
-        return
-    for key, value in _object("limits", entry, (), LIMITS).items():
-        if value is not None:
-            raise ProblemError(f"limit {key} is not supported yet: leave it null")
+        return Limits()
+    given = {k: v for k, v in _object("limits", entry, (), _LIMITS).items() if v is not None}
+    return Limits(**{key: check_number(f"limits: {key}", value) for key, value in given.items()})
 
 
-def _refuse_list(where: str, value: object) -> None:
-    if value is not None and _list(where, value):
-        raise ProblemError(f"{where} are not supported yet: remove them")
+def _codec(where: str, entry: object) -> Codec:
+    name = _entry_name(f"{where}: codecs", entry)
+    where = f"{where}: codec {name!r}"
+    fields = _object(where, entry, ("name", "size_bytes"), _CODEC_OPTIONS)
+    return Codec(
+        name=name,
+        size_bytes=check_number(f"{where}: size_bytes", fields["size_bytes"]),
+        encode_s=_side_seconds(f"{where}: encode_s", fields.get("encode_s")),
+        decode_s=_side_seconds(f"{where}: decode_s", fields.get("decode_s")),
+        error=check_number(f"{where}: error", fields.get("error", 0.0)),
+    )
+
+
+def _side_seconds(where: str, entry: object) -> SideSeconds:
+    if entry is None:
+        return SideSeconds()
+    fields = _object(where, entry, (), SIDES)
+    return SideSeconds(**{key: check_number(f"{where}.{key}", fields[key]) for key in fields})
+
+
+def _block(entry: object) -> Block:
+    fields = _object("a block", entry, _BLOCK_KEYS, ())
+    first, last = (_text(f"a block: {key}", fields[key]) for key in ("first", "last"))
+    where = f"block {first!r} to {last!r}"
+    return Block(
+        side=_side(f"{where}: side", fields["side"]),
+        first=first,
+        last=last,
+        latency_s=check_number(f"{where}: latency_s", fields["latency_s"]),
+    )
+
+
+def _side(where: str, value: object) -> Side:
+    for side in SIDES:
+        if value == side:
+            return side
+    raise ProblemError(f"{where} is {repr(value)[:40]}: use {' or '.join(SIDES)}")
 
 
 def _entry_name(where: str, entry: object) -> str:
@@ -162,6 +218,10 @@ def _list(where: str, value: object) -> list[Any]:
     if not isinstance(value, list):
         raise ProblemError(f"{where} must be a list, not {_json_type(value)}")
     return value
+
+
+def _optional_list(where: str, value: object) -> list[Any]:
+    return [] if value is None else _list(where, value)
 
 
 def _text(where: str, value: object) -> str:

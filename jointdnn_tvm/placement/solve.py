@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement.check_problem import check_sides
 from jointdnn_tvm.placement.evaluate import evaluate
 from jointdnn_tvm.placement.min_cut import minimum_cut
-from jointdnn_tvm.placement.problem import Problem, Side, check_sides
+from jointdnn_tvm.placement.problem import PLAIN, Problem, Side
+from jointdnn_tvm.placement.solution import Solution
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Answer:
     """A placement, what it costs (s, J, bytes), and the proof of how good it is.
 
     ``status`` is ``optimal`` when ``objective`` equals the lower ``bound``, to 1e-9 relative, and
-    ``feasible`` for a placement that nothing is proved about (``bound`` is then None).
+    ``feasible`` when that is not proved (``bound`` is None where nothing is known of it).
     ``codecs`` names how each tensor that crosses is encoded.
     """
 
@@ -25,9 +28,11 @@ class Answer:
     objective: float
     bound: float | None
     latency_s: float
+    deadline_s: float
     energy_j: float
     cloud_s: float
     mobile_bytes: float
+    mobile_peak_bytes: float
     error: float
     bottleneck_s: float
     switches: int
@@ -41,17 +46,27 @@ class Answer:
         return asdict(self)
 
 
-def solve(problem: Problem) -> Answer:
-    """The optimal placement; among equal optima one with the fewest switches."""
+def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
+    """The optimal placement within all limits; among equal optima one with the fewest switches.
+
+    When the time is up, the best that was found with the bound that was proved. Raises
+    `InfeasibleError` when no placement meets the limits.
+    """
     started = time.perf_counter()
-    placement, bound = minimum_cut(problem)
-    return _answer(problem, placement, "optimal", bound, "min-cut", started)
+    if problem.blocks:
+        raise ProblemError("blocks are not supported yet: remove them")
+    if problem.limits.active or problem.objective == "throughput":
+        raise ProblemError("limits and throughput are not supported yet: remove them")
+    return _answer(problem, minimum_cut(problem), started)
 
 
-def fixed_placement(problem: Problem, placement: Mapping[str, str]) -> Answer:
+def fixed_placement(
+    problem: Problem, placement: Mapping[str, str], codecs: Mapping[str, str] | None = None
+) -> Answer:
     """What a given placement costs; raises `ProblemError` when it is incomplete or cannot run."""
     started = time.perf_counter()
-    return _answer(problem, check_sides(problem, placement), "feasible", None, "fixed", started)
+    given = Solution(check_sides(problem, placement), dict(codecs or {}), None, False, "fixed")
+    return _answer(problem, given, started)
 
 
 def all_on(problem: Problem, side: Side) -> Answer | None:
@@ -61,28 +76,23 @@ def all_on(problem: Problem, side: Side) -> Answer | None:
     return fixed_placement(problem, {operator.name: side for operator in problem.operators})
 
 
-def _answer(
-    problem: Problem,
-    placement: dict[str, Side],
-    status: str,
-    bound: float | None,
-    solver: str,
-    started: float,
-) -> Answer:
-    metrics = evaluate(problem, placement)
+def _answer(problem: Problem, solution: Solution, started: float) -> Answer:
+    metrics = evaluate(problem, solution.placement, solution.codecs)
     return Answer(
-        status=status,
+        status="optimal" if solution.proved else "feasible",
         objective=metrics.objective(problem.objective),
-        bound=bound,
+        bound=solution.bound,
         latency_s=metrics.latency_s,
+        deadline_s=metrics.deadline_s,
         energy_j=metrics.energy_j,
         cloud_s=metrics.cloud_s,
         mobile_bytes=metrics.mobile_bytes,
+        mobile_peak_bytes=metrics.mobile_peak_bytes,
         error=metrics.error,
         bottleneck_s=metrics.bottleneck_s,
         switches=metrics.switches,
-        placement=placement,
-        codecs=dict.fromkeys(metrics.up + metrics.down, "none"),
-        solver=solver,
+        placement=solution.placement,
+        codecs={name: solution.codecs.get(name, PLAIN) for name in metrics.up + metrics.down},
+        solver=solution.solver,
         solve_s=time.perf_counter() - started,
     )

@@ -1,0 +1,73 @@
+"""The evaluator against the definition in exact fractions."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement import (
+    SIDES,
+    Codec,
+    Limits,
+    Link,
+    Operator,
+    Problem,
+    SideCost,
+    Tensor,
+    evaluate,
+)
+from tests.exhaustive import exact
+from tests.random_problems import random_problem, with_blocks
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_every_metric_is_the_definitions(block: int) -> None:
+    for seed in range(block * 100, (block + 1) * 100):
+        rng = random.Random(seed)
+        problem = random_problem(seed, codecs=True, spreads=True, chain=seed % 2 == 0)
+        if seed % 4 == 0:
+            problem = with_blocks(problem, seed)
+        sides = {
+            o.name: rng.choice([s for s in SIDES if o.cost(s) is not None])
+            for o in problem.operators
+        }
+        codecs = {t.name: rng.choice(t.encodings).name for t in problem.tensors}
+        cost, metrics = exact(problem, sides, codecs), evaluate(problem, sides, codecs)
+        pairs = [
+            (metrics.latency_s, cost.latency),
+            (metrics.energy_j, cost.energy),
+            (metrics.cloud_s, cost.cloud),
+            (metrics.mobile_bytes, cost.mobile_bytes),
+            (metrics.mobile_peak_bytes, cost.peak_bytes),
+            (metrics.error, cost.error),
+            (metrics.bottleneck_s, cost.bottleneck),
+        ]
+        for value, wanted in pairs:
+            assert value == pytest.approx(float(wanted), rel=1e-12, abs=1e-15), f"seed {seed}"
+        assert metrics.switches == cost.switches, f"seed {seed}"
+
+
+def test_the_deadline_counts_standard_deviations() -> None:
+    cost = SideCost(1.0, spread_s=0.3), SideCost(2.0, spread_s=0.4)
+    operators = tuple(Operator(name, each, None) for name, each in zip("ab", cost, strict=True))
+    problem = Problem(operators, (), Link(1, 1), limits=Limits(latency_sigmas=2))
+    metrics = evaluate(problem, {"a": "mobile", "b": "mobile"})
+    assert metrics.latency_s == 3.0
+    assert metrics.deadline_s == pytest.approx(3 + 2 * 0.5)
+    assert metrics.limited("max_latency_s") == metrics.deadline_s
+
+
+@pytest.mark.parametrize(
+    ("codecs", "message"),
+    [
+        ({"z": "u8"}, "codecs name tensor 'z', which the problem lacks"),
+        ({"x": "u9"}, "tensor 'x' has no codec 'u9': use none, u8"),
+    ],
+)
+def test_unknown_codecs_are_one_clear_line(codecs: dict[str, str], message: str) -> None:
+    tensor = Tensor("x", None, ("a",), 100, codecs=(Codec("u8", 25),))
+    problem = Problem((Operator("a", SideCost(1), SideCost(1)),), (tensor,), Link(1, 1))
+    with pytest.raises(ProblemError, match=message):
+        evaluate(problem, {"a": "cloud"}, codecs)
