@@ -11,7 +11,8 @@ from tests.test_lower_blocks import with_blocks
 
 
 def test_both_pipelines_compute_the_same() -> None:
-    lowered = LowerBlocks()(tvm.IRModule({"f": with_blocks().with_attr("global_symbol", "f")}))
+    module = tvm.IRModule({"f": with_blocks().with_attr("global_symbol", "f")})
+    lowered = tvm.transform.Sequential([LowerBlocks()])(module)
     x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     results = []
     for pipeline in (LOOPS_TO_CODE, "default"):
