@@ -22,7 +22,7 @@ from known_networks import Array, network_file
 
 from jointdnn_tvm.targets import load_target
 
-_SETTLE_S = 0.05  # threads of all three engines have stopped spinning by then
+_SETTLE_S = 0.05  # threads of all three engines sleep by then
 _LEAST_S = 2.0  # short networks run more often
 
 

@@ -37,6 +37,7 @@ from worker_pool import run_jobs
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
 
@@ -167,7 +168,7 @@ def _run_ours(model: onnx.ModelProto, inputs: list[Array], name: str) -> list[Ar
     target = tvm_target(profile)
     with target, tvm.transform.PassContext(opt_level=3):
         lowered, weights = lower(_grouped(network), target, profile)
-        executable = tvm.compile(lowered, target, relax_pipeline=None)
+        executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     packed = [weight.of(network.weights) for weight in weights["main"]]
     return _run(executable, [*inputs, *packed])
 

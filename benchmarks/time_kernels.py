@@ -25,6 +25,7 @@ from tvm import relax
 
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
 
@@ -42,7 +43,7 @@ def build(
     )
     with target, context:
         lowered, weights = lower(network.grouped, target, profile)
-        executable = tvm.compile(lowered, target, relax_pipeline=None)
+        executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     packed = [weight.of(network.weights) for weight in weights["main"]]
     arrays = [*network_inputs(name, network.inputs).values(), *packed]
     return executable, [tvm.runtime.tensor(array) for array in arrays], recorder.works

@@ -7,6 +7,7 @@ runtime but no compiler, can import the package and open a session.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from jointdnn_tvm.targets import load_target as target
 
 __version__ = "0.1.0"
+
+# Threads of TVM's pool look for work so often, about 2 ms long, before they sleep; by themselves a
+# quarter of a second, which takes a core from whatever else the phone does. TVM reads this once,
+# when the first query starts the pool.
+os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "2000")
 
 __all__ = [
     "Bundle",

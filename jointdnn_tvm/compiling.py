@@ -19,6 +19,7 @@ from tvm.ir.instrument import DumpIR
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
 from jointdnn_tvm.passes.choose_kernels import Weights
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile
 
@@ -99,7 +100,8 @@ def _object(
 ) -> Path:
     def write(path: str) -> None:
         with pass_context(None):
-            tvm.tirx.build(tvm.IRModule({name: kernel}), target=target).write_to_file(path)
+            module = tvm.IRModule({name: kernel})
+            tvm.tirx.build(module, target, pipeline=LOOPS_TO_CODE).write_to_file(path)
 
     return store.get(name) or store.put(name, write)
 

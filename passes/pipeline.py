@@ -12,6 +12,7 @@ from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
 from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.group_operators import GroupOperators
+from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from jointdnn_tvm.passes.vector_math import VectorMath
@@ -75,13 +76,7 @@ def lower(
             *cpu.dataflow_lower_passes(target),
             *cpu.finalize_passes(target),
             # blocks to plain loops, in which functions are written out
-            s_tir.transform.LowerInitBlock(),
-            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
-            s_tir.transform.ConvertBlocksToOpaque(),
-            s_tir.transform.CompactBufferAllocation(),
-            s_tir.transform.LowerMatchBuffer(),
-            s_tir.transform.StmtSimplify(),
-            s_tir.transform.LowerOpaqueBlock(),
+            LowerBlocks(),
             VectorMath(),
         ],
         name="lowering",

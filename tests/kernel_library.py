@@ -18,6 +18,7 @@ from tvm import relax, tirx
 
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.choose_kernels import choose_kernels
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
 from tests.buffer_bounds import outside
@@ -45,7 +46,9 @@ class Library:
         host = tvm_target(load_target("host"))
         with host, tvm.transform.PassContext(opt_level=3), _Complaints() as self.complaints:
             self.lowered, self._weights = lower(module_of(cases), host, profile)
-            executable = tvm.compile(self.lowered, host, relax_pipeline=None)
+            executable = tvm.compile(
+                self.lowered, host, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE
+            )
         self.path = folder / "cases.so"
         executable.export_library(str(self.path))  # far sooner than compiled in memory
         self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.path)), tvm.cpu())

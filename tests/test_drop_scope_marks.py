@@ -9,6 +9,7 @@ from tvm import relax
 
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
 from tests.onnx_models import run_module
@@ -55,5 +56,5 @@ def test_nothing_is_printed(
     target = tvm_target(profile)
     with target:
         lowered, _ = lower(module_of(make), target, profile)
-        tvm.compile(lowered, target, relax_pipeline=None)
+        tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     assert capfd.readouterr() == ("", "")

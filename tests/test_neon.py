@@ -13,6 +13,7 @@ from tvm import relax
 
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.choose_kernels import choose_kernels
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import TargetProfile, load_target
 
@@ -88,7 +89,7 @@ def core(name: str) -> TargetProfile:
     if name == "cortex-a72":
         return board
     small = {**board.tvm_target, "mcpu": name}
-    return replace(board, tvm_target=small, fma_ports=1, l2_bytes=131072)
+    return replace(board, tvm_target=small, l2_bytes=131072)
 
 
 def convolution(image: tuple[int, ...], kernel: tuple[int, ...], **options: Any) -> tvm.IRModule:
@@ -152,7 +153,7 @@ def compiled(kernel: str, index: int, name: str) -> Loop:
     target = tvm_target(profile)
     with target, tvm.transform.PassContext(opt_level=3):
         lowered, _ = lower(KERNELS[kernel][index], target, profile)
-        executable = tvm.compile(lowered, target, relax_pipeline=None)
+        executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     (library,) = executable.mod.imports
     return inner_loop(library.inspect_source("asm"))
 

@@ -15,6 +15,7 @@ from tvm import relax, s_tir, tirx
 from tvm.script import tirx as T
 
 from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from jointdnn_tvm.targets import TargetProfile, load_target
@@ -217,7 +218,7 @@ def _scheduled(cases: list[Case], profile: TargetProfile, folder: Path) -> Any:
     target = tvm_target(load_target("host"))
     with target, tvm.transform.PassContext(opt_level=3):
         lowered, _ = lower(_module(cases), target, profile)
-        executable = tvm.compile(lowered, target, relax_pipeline=None)
+        executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     return _machine(executable, folder / "scheduled.so")
 
 

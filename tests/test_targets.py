@@ -47,6 +47,15 @@ def test_a_target_is_complete(name: str) -> None:
     json.dumps(target.to_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["android-arm64", "jetson-orin-nano", "jetson-tx2", "raspberry-pi-4", "raspberry-pi-5"]
+)
+def test_ports_and_clock_make_the_peak(name: str) -> None:
+    board = load_target(name)
+    a_cycle = board.fma_ports * board.lanes * 2
+    assert board.peak_flops == pytest.approx(board.cores * board.clock_hz * a_cycle)
+
+
 def test_the_host_describes_this_machine() -> None:
     host = load_target("host")
     assert host.cores >= 1

@@ -12,6 +12,7 @@ import tvm
 from tvm import relax, tirx
 
 from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
 from tests.kernel_cases import Case, Draw, Shape, convolve
@@ -52,7 +53,9 @@ def run(
     module = relax_main({n: a.shape for n, a in inputs.items()}, KERNELS, body)
     with target:
         lowered, taken = lower(module, target, profile)
-        machine = relax.VirtualMachine(tvm.compile(lowered, target, relax_pipeline=None), tvm.cpu())
+        machine = relax.VirtualMachine(
+            tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE), tvm.cpu()
+        )
     arguments = [*inputs.values(), *(w.of(weights) for w in taken["main"])]
     found = machine["main"](*map(tvm.runtime.tensor, arguments))
     kernels = [v.name_hint for v, f in lowered.functions.items() if isinstance(f, tirx.PrimFunc)]

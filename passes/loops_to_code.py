@@ -1,0 +1,50 @@
+"""What happens to the loops of a CPU kernel on their way to LLVM.
+
+These are the passes of TVM's own pipeline for scheduled functions that loops on a CPU need, in its
+order. Left out are those for blocks, of which none are left, and for GPUs: each of them walks
+through functions of a thousand statements to find nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.s_tir.pipeline import finalize_device_passes, finalize_host_passes
+from tvm.tirx.compilation_pipeline import register_tir_pipeline
+
+LOOPS_TO_CODE = "jointdnn-loops"
+"""The pipeline's name for `tvm.tirx.build`."""
+
+
+def _pipeline() -> tuple[Any, Any, Any]:
+    passes = tvm.transform.Sequential(
+        [
+            tirx.transform.FlattenBuffer(),
+            tirx.transform.BF16ComputeLegalize(),
+            tirx.transform.NarrowDataType(32),
+            s_tir.transform.LoopPartition(),
+            tirx.transform.VectorizeLoop(True),
+            tirx.transform.StorageRewrite(),
+            s_tir.transform.HoistIfThenElse(),
+            tirx.transform.UnrollLoop(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            tirx.transform.CommonSubexprElim(),
+            tirx.transform.FP8ComputeLegalize(),
+            tirx.transform.VerifyMemory(),
+            tirx.transform.AnnotateEntryFunc(),
+            tirx.transform.SplitHostDevice(),
+            tirx.transform.MakePackedAPI(),
+            tirx.transform.FP8StorageLegalize(),
+            tirx.transform.BF16StorageLegalize(),
+        ],
+        name=LOOPS_TO_CODE,
+    )
+    return passes, finalize_host_passes, finalize_device_passes
+
+
+register_tir_pipeline(LOOPS_TO_CODE, _pipeline)
