@@ -53,7 +53,9 @@ def test_a_line_each_and_bad_lines_do_not_stop_the_rest(
     answers = [json.loads(line) for line in printed.out.splitlines()]
     assert [answer["status"] for answer in answers] == ["optimal", "error", "error", "optimal"]
     assert answers[1]["error"].startswith("line 3 is not JSON: ")
-    assert answers[2]["error"] == "line 4: objective is 'speed': use latency or energy or throughput"
+    assert (
+        answers[2]["error"] == "line 4: objective is 'speed': use latency or energy or throughput"
+    )
     assert "2 line(s) could not be solved" in printed.err
 
 
