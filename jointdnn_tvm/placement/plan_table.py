@@ -71,6 +71,11 @@ class TablePlan:
     constant: float
     slopes: tuple[float, float, float, float]
 
+    def cost(self, link: Link, slowdown: float = 1.0) -> float:
+        """What the plan costs on a link, in s or J."""
+        at = (1 / link.uplink_bps, 1 / link.downlink_bps, link.rtt_s, slowdown)
+        return fsum([self.constant, *(a * b for a, b in zip(self.slopes, at, strict=True))])
+
 
 @dataclass(frozen=True)
 class PlanTable:
