@@ -44,8 +44,11 @@ class CutModel:
     infinite: int
 
 
-def cut_model(problem: Problem, prices: Prices[int]) -> CutModel:
-    """The model of a problem, for the objective that was priced."""
+def cut_model(problem: Problem, prices: Prices[int], *, one_way: bool = False) -> CutModel:
+    """The model of a problem, for the objective that was priced.
+
+    With ``one_way``, nothing that the cloud makes but the outputs comes back to the mobile.
+    """
     count = len(problem.operators)
     infinite = 2 * sum(value for value in prices.every() if value) + count + 2
     mobile = [infinite if value is None else value for value in prices.mobile]
@@ -61,7 +64,7 @@ def cut_model(problem: Problem, prices: Prices[int]) -> CutModel:
         if tensor.output and problem.ends_on_mobile:
             cloud[producer] += down
             down = 0
-        nets.append(Net(producer, consumers, up, down))
+        nets.append(Net(producer, consumers, up, infinite if one_way else down))
     nets = [net for net in nets if net.consumers and (net.up or net.down)]
     return CutModel(mobile, cloud, nets, neighbours, infinite)
 

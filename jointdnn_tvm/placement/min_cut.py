@@ -32,22 +32,34 @@ _SOURCE, _SINK, _FIRST = 0, 1, 2
 
 def minimum_cut(problem: Problem) -> Solution:
     """An optimal placement with the fewest switches, for latency or energy without limits."""
+    return _minimum(problem, one_way=False)[0]
+
+
+def one_way_cut(problem: Problem) -> Solution | None:
+    """The best placement that moves from mobile to cloud only; None: there is none."""
+    solution, possible = _minimum(problem, one_way=True)
+    return solution if possible else None
+
+
+def _minimum(problem: Problem, *, one_way: bool) -> tuple[Solution, bool]:
+    """The minimum, and whether it can be made at all."""
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
     prices, units = in_units(price(problem), finer=most_switches + 1)
-    model = cut_model(problem, prices)
+    model = cut_model(problem, prices, one_way=one_way)
     model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
     cut = _Cut(model)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
     placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
-    return Solution(
-        placement, _codecs(problem, placement), bound=optimum / units, proved=True, solver="min-cut"
-    )
+    possible = optimum < model.infinite
+    bound = optimum / units if possible else None
+    codecs = codecs_of(problem, placement)
+    return Solution(placement, codecs, bound, proved=True, solver="min-cut"), possible
 
 
-def _codecs(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:
+def codecs_of(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:
     """For each tensor, the codec that is cheapest from the side where it is made."""
     return {
         tensor.name: cheapest(problem, tensor, _made_on(tensor, placement))[1].name

@@ -1,0 +1,92 @@
+"""The placements that others would choose, from the same problem and as the same answer.
+
+A baseline is None where it cannot run: where no placement of its kind exists, or meets
+the limits (DADS knows nothing of limits: None where what it chose breaks one).
+
+Neurosurgeon (Kang et al., 2017) cuts a chain once; on a DAG it takes every position of the
+execution order. DADS (Hu et al., 2019) cuts a DAG once: nothing that the cloud made, but the
+outputs, comes back to the mobile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from jointdnn_tvm.placement.evaluate import evaluate
+from jointdnn_tvm.placement.min_cut import codecs_of, one_way_cut
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side
+from jointdnn_tvm.placement.solution import LIMIT_SLACK
+from jointdnn_tvm.placement.solve import Answer, fixed_placement
+
+
+def all_baselines(problem: Problem) -> dict[str, Answer]:
+    """The answer of each baseline that can run and meets the limits, by its name."""
+    makers = {
+        "mobile-only": mobile_only,
+        "cloud-only": cloud_only,
+        "neurosurgeon": neurosurgeon,
+        "dads": dads,
+    }
+    answers = {name: make(problem) for name, make in makers.items()}
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def mobile_only(problem: Problem) -> Answer | None:
+    """Every operator on the mobile."""
+    return _best(problem, [len(problem.operators)], "mobile-only")
+
+
+def cloud_only(problem: Problem) -> Answer | None:
+    """Every operator on the cloud, each input and output by its cheapest codec."""
+    return _best(problem, [0], "cloud-only")
+
+
+def neurosurgeon(problem: Problem) -> Answer | None:
+    """The best single cut of the execution order: first the mobile, then the cloud."""
+    return _best(problem, range(len(problem.operators) + 1), "neurosurgeon")
+
+
+def dads(problem: Problem) -> Answer | None:
+    """The best one-way cut; for throughput, that of least latency."""
+    started = time.perf_counter()
+    objective = "energy" if problem.objective == "energy" else "latency"
+    solution = one_way_cut(replace(problem, objective=objective))
+    if solution is None or not _meets_limits(problem, solution.placement, solution.codecs):
+        return None
+    return _answer(problem, solution.placement, "dads", started)
+
+
+def _best(problem: Problem, positions: Iterable[int], name: str) -> Answer | None:
+    """The best of the placements with so many operators on the mobile, and then the cloud."""
+    started = time.perf_counter()
+    placements = [p for p in (_split(problem, at) for at in positions) if p is not None]
+    costs = []
+    for index, placement in enumerate(placements):
+        codecs = codecs_of(problem, placement)
+        if _meets_limits(problem, placement, codecs):
+            metrics = evaluate(problem, placement, codecs)
+            costs.append((metrics.objective(problem.objective), metrics.switches, index))
+    return _answer(problem, placements[min(costs)[2]], name, started) if costs else None
+
+
+def _split(problem: Problem, position: int) -> dict[str, Side] | None:
+    sides: dict[str, Side] = {
+        o.name: MOBILE if index < position else CLOUD for index, o in enumerate(problem.operators)
+    }
+    runs = all(o.cost(sides[o.name]) is not None for o in problem.operators)
+    return sides if runs else None
+
+
+def _meets_limits(
+    problem: Problem, placement: Mapping[str, Side], codecs: Mapping[str, str]
+) -> bool:
+    metrics = evaluate(problem, placement, codecs)
+    limits = problem.limits.active.items()
+    return all(metrics.limited(name) <= limit * (1 + LIMIT_SLACK) for name, limit in limits)
+
+
+def _answer(problem: Problem, placement: dict[str, Side], name: str, started: float) -> Answer:
+    answer = fixed_placement(problem, placement, codecs_of(problem, placement))
+    return replace(answer, solver=name, solve_s=time.perf_counter() - started)
