@@ -150,21 +150,20 @@ class _Search:
         count = self._costs.count
         ready: dict[tuple[int, Side], list[_Label]] = {}
         start = _Label(self._costs.zero, (0, 0, 0))
-        ready[0, MOBILE] = [start]
-        ready[0, CLOUD] = list(
-            self._crossed([start], CLOUD, 0, switch=self._problem.starts_on_mobile)
-        )
+        ready[0, MOBILE] = ready[0, CLOUD] = [start]
         ended: list[_Label] = []
         for first in range(count):
             for side in SIDES:
                 labels = self._best(ready.pop((first, side), []))
+                if first or side == CLOUD:
+                    switch = first > 0 or self._problem.starts_on_mobile
+                    labels = self._best(self._crossed(labels, side, first, switch=switch))
                 for last, after in self._runs(labels, side, first):
                     if last + 1 == count:
                         ended += after
                     else:
                         other = CLOUD if side == MOBILE else MOBILE
-                        crossed = self._crossed(after, other, last + 1, switch=True)
-                        ready.setdefault((last + 1, other), []).extend(crossed)
+                        ready.setdefault((last + 1, other), []).extend(after)
         return self._best(ended)
 
     def _runs(
@@ -228,7 +227,7 @@ class _Search:
         """Whether a prefix is within the limits; what follows only adds to each measure."""
         return all(read(label) <= limit for read, limit in self._tests)
 
-    def _best(self, labels: list[_Label]) -> list[_Label]:
+    def _best(self, labels: Iterable[_Label]) -> list[_Label]:
         if self._folds:
             return sorted(labels, key=lambda label: label.measures)[:1]
         return [label for _, label in self._unbeaten((label.key, label) for label in labels)]

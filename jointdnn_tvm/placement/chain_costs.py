@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
 from math import lcm
-from operator import add
+from operator import add, sub
 
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, SIDES, Codec, Problem, Side, Tensor
 
@@ -51,8 +51,10 @@ class ChainCosts:
         crossings = {(t.name, s, c.name): self._crossing(c, s)
                      for t in problem.tensors for c in t.encodings for s in SIDES}  # fmt: skip
         blocks = [(b, decimal(b.latency_s)) for b in problem.blocks]
-        seconds = lcm(*(v.denominator for _, v in blocks))
-        one = {side: self._seconds(side, Fraction(1, seconds)) for side in SIDES}
+        alone = {s: [self._latency(i, s) for i in range(self.count)] for s in SIDES}
+        every_s = [value for _, value in blocks] + alone[MOBILE] + alone[CLOUD]
+        ticks = lcm(*(value.denominator for value in every_s))  # a second
+        one = {side: self._seconds(side, Fraction(1, ticks)) for side in SIDES}
         pieces = [p for s in SIDES for p in operators[s] if p is not None]
         pieces += [switch, *crossings.values(), *one.values()]
         self.scale = {
@@ -62,11 +64,13 @@ class ChainCosts:
         self.switch = self._vector(switch)
         self._crossings = {key: self._vector(parts) for key, parts in crossings.items()}
         self._sums = {s: self._prefix(operators[s]) for s in SIDES}
-        self._alone = {
-            s: list(accumulate(self._latency(i, s) for i in range(self.count))) for s in SIDES
+        self._tick = {s: self._vector(one[s]) for s in SIDES}
+        self._ticks = {
+            s: list(accumulate((int(v * ticks) for v in alone[s]), initial=0)) for s in SIDES
         }
         self._blocks = {
-            (b.side, problem.positions[b.first], problem.positions[b.last]): v for b, v in blocks
+            (b.side, problem.positions[b.first], problem.positions[b.last]): int(v * ticks)
+            for b, v in blocks
         }
 
     @property
@@ -77,16 +81,12 @@ class ChainCosts:
     def run(self, side: Side, first: int, last: int) -> Vector:
         """What a maximal run adds, without what crosses."""
         sums = self._sums[side]
-        vector = tuple(b - a for a, b in zip(sums[first], sums[last + 1], strict=True))
-        block_s = self._blocks.get((side, first, last))
-        if block_s is None:
+        vector = tuple(map(sub, sums[last + 1], sums[first]))
+        block = self._blocks.get((side, first, last))
+        if block is None:
             return vector
-        before = self._alone[side][first - 1] if first else 0
-        more = self._seconds(side, block_s - (self._alone[side][last] - before))
-        return tuple(
-            value + int(more[name] * self.scale[name]) if name in more else value
-            for name, value in zip(self.names, vector, strict=True)
-        )
+        more = block - (self._ticks[side][last + 1] - self._ticks[side][first])
+        return tuple(v + more * t for v, t in zip(vector, self._tick[side], strict=True))
 
     def entering(self, side: Side, position: int) -> list[list[Choice]]:
         """For each tensor that crosses when a run starts on a side, its codecs."""
