@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import sqrt
 from operator import add, le
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.chain_costs import ChainCosts, Choice, Vector, decimal
@@ -54,8 +54,7 @@ def solve_chain(problem: Problem, time_limit_s: float = 60.0) -> Solution:
     return Solution(placement, codecs, bound=float(least), proved=True, solver="chain")
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
+class _Label(NamedTuple):
     """A prefix of the chain: its measures, and the bytes held (kept, at the end, most so far)."""
 
     measures: Vector
@@ -215,8 +214,7 @@ class _Search:
             extras = self._best_choices(extras, choices)
         for extra, codecs in extras:
             for label in labels:
-                new = replace(
-                    label,
+                new = label._replace(
                     measures=_sum(label.measures, extra),
                     codecs=(*label.codecs, codecs),
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import lcm
 from operator import add, sub
@@ -128,7 +128,7 @@ class ChainCosts:
                 at_end += size
         return tuple(int(v * self.byte_scale) for v in (kept, step, at_end))  # type: ignore[return-value]
 
-    @property
+    @cached_property
     def byte_scale(self) -> int:
         """Units of a byte."""
         return lcm(*(decimal(t.size_bytes).denominator for t in self.problem.tensors))
