@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement.chain import solve_chain
 from jointdnn_tvm.placement.check_problem import check_sides
 from jointdnn_tvm.placement.evaluate import evaluate
 from jointdnn_tvm.placement.min_cut import minimum_cut
@@ -54,7 +55,7 @@ def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
     """
     started = time.perf_counter()
     if problem.blocks:
-        raise ProblemError("blocks are not supported yet: remove them")
+        return _answer(problem, solve_chain(problem, time_limit_s), started)
     if problem.limits.active or problem.objective == "throughput":
         raise ProblemError("limits and throughput are not supported yet: remove them")
     return _answer(problem, minimum_cut(problem), started)
