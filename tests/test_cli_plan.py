@@ -41,6 +41,25 @@ def test_one_problem_gives_one_answer(tmp_path: Path) -> None:
     assert "dense  cloud" in text
 
 
+def test_limits_that_clash_are_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({**DOCUMENT, "limits": {"max_cloud_s": 0.001}}))
+    answer = plan.run(arguments(plan, "--problem", str(path)))
+    assert answer is not None
+    assert answer["status"] == "infeasible"
+    assert answer["limits"] == {"max_cloud_s": {"value": 0.001, "least": 0.002}}
+    assert plan.render(answer).startswith("infeasible: no placement meets max_cloud_s 0.001: raise")
+
+
+def test_a_limit_that_binds(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({**DOCUMENT, "limits": {"max_cloud_s": 0.002}}))
+    answer = plan.run(arguments(plan, "--problem", str(path)))
+    assert answer is not None
+    assert answer["placement"] == {"conv1": "mobile", "dense": "cloud"}
+    assert (answer["status"], answer["solver"]) == ("optimal", "chain")
+
+
 def test_a_line_each_and_bad_lines_do_not_stop_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,6 +88,8 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 def render(answer: dict[str, Any]) -> str:
     """The answer for people."""
+    if answer["status"] == "infeasible":
+        return _summary(answer)
     lines = [
         plan_text(answer) if "baselines" in answer else _summary(answer),
         f"latency {answer['latency_s']:.6g} s, energy {answer['energy_j']:.6g} J, "
@@ -104,6 +106,8 @@ def render(answer: dict[str, Any]) -> str:
 def _summary(answer: dict[str, Any]) -> str:
     if answer["status"] == "error":
         return f"error: {answer['error']}"
+    if answer["status"] == "infeasible":
+        return f"infeasible: {answer['reason']}"
     milliseconds = answer["solve_s"] * 1e3
     return (
         f"{answer['status']}: objective {answer['objective']:.9g}, bound {answer['bound']:.9g} "
@@ -123,7 +127,7 @@ def _solve_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _solve_text(where: str, text: str) -> dict[str, Any]:
-    from jointdnn_tvm.placement import Problem, solve
+    from jointdnn_tvm.placement import InfeasibleError, Problem, solve
 
     try:
         document = json.loads(text)
@@ -135,6 +139,8 @@ def _solve_text(where: str, text: str) -> dict[str, Any]:
         ) from None
     try:
         return solve(Problem.from_json(document)).to_json()
+    except InfeasibleError as error:
+        return error.to_json()
     except ProblemError as error:
         raise ProblemError(f"{where}: {error}") from None
 

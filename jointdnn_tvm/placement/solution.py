@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class InfeasibleError(ProblemError):
         names = " and ".join(f"{c.limit} {c.value:.6g}" for c in self.clashes)
         super().__init__(f"no placement meets {names}: raise {told}")
 
-    def to_json(self) -> Mapping[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The answer as a document of plain JSON types."""
         limits = {c.limit: {"value": c.value, "least": c.least} for c in self.clashes}
         return {"status": "infeasible", "limits": limits, "reason": str(self)}

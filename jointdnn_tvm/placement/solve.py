@@ -50,14 +50,17 @@ class Answer:
 def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
     """The optimal placement within all limits; among equal optima one with the fewest switches.
 
-    When the time is up, the best that was found with the bound that was proved. Raises
-    `InfeasibleError` when no placement meets the limits.
+    Raises `InfeasibleError` when no placement meets the limits, and `ProblemError` when the time
+    is up, which only limits and throughput can need.
     """
     started = time.perf_counter()
-    if problem.blocks:
+    bounded = bool(problem.limits.active) or problem.objective == "throughput"
+    if problem.blocks or (bounded and problem.is_chain):
         return _answer(problem, solve_chain(problem, time_limit_s), started)
-    if problem.limits.active or problem.objective == "throughput":
-        raise ProblemError("limits and throughput are not supported yet: remove them")
+    if bounded:
+        raise ProblemError(
+            "limits and throughput are supported for operators in a chain only: remove them"
+        )
     return _answer(problem, minimum_cut(problem), started)
 
 
