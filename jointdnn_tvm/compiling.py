@@ -82,7 +82,8 @@ def separate_kernels(
 
 
 def _kernel_name(kernel: tirx.PrimFunc, target: tvm.target.Target) -> str:
-    digest = hashlib.sha256(f"{target} {tvm.__version__}".encode()).hexdigest()[:16]
+    made_by = f"{target} {tvm.__version__} {LOOPS_TO_CODE}"
+    digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
     return f"kernel_{tvm_ffi.structural_hash(kernel) % 2**64:016x}_{digest}"
 
 

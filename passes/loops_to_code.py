@@ -14,8 +14,10 @@ from tvm import s_tir, tirx
 from tvm.s_tir.pipeline import finalize_device_passes, finalize_host_passes
 from tvm.tirx.compilation_pipeline import register_tir_pipeline
 
-LOOPS_TO_CODE = "jointdnn-loops"
-"""The pipeline's name for `tvm.tirx.build`."""
+LOOPS_TO_CODE = "jointdnn-loops/1"
+"""The pipeline's name for `tvm.tirx.build`.
+
+Kept kernels are known by it: count up when the pipeline changes."""
 
 
 def _pipeline() -> tuple[Any, Any, Any]:

@@ -18,13 +18,8 @@ class LowerBlocks:
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the module without blocks."""
-        blocks = {
-            var: function
-            for var, function in module.functions.items()
-            if isinstance(function, tirx.PrimFunc)
-            and isinstance(function.body, s_tir.SBlockRealize)
-        }
         lowered = dict(module.functions.items())
+        blocks = {var: function for var, function in lowered.items() if _has_blocks(function)}
         lowered |= dict(_lower(tvm.IRModule(blocks)).functions.items())
         return tvm.IRModule(lowered, attrs=module.attrs)
 
