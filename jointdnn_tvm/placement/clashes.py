@@ -40,4 +40,4 @@ def _least(problem: Problem, limits: dict[str, float], name: str, until: float) 
     others = {other: value for other, value in limits.items() if other != name}
     sigmas = problem.limits.latency_sigmas
     found = least(replace(problem, limits=Limits(**others, latency_sigmas=sigmas)), name, until)
-    return None if found is None else found.value
+    return None if found is None else found.plan.value(name)

@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 
-from jointdnn_tvm.placement.integer_program import ONE, Program, Terms
+from jointdnn_tvm.placement.integer_program import ONE, Program, Terms, value_of
 from jointdnn_tvm.placement.measures import BUSY, MADE_OF, Measures
 from jointdnn_tvm.placement.peak_rows import peak_column
-from jointdnn_tvm.placement.problem import CLOUD, MOBILE, SIDES, Codec, Problem, Side, Tensor
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, PLAIN, SIDES, Codec, Problem, Side, Tensor
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
+# A bottleneck is a column, as exact as its rows: they are counted in so much finer units.
+_FINE = 1e4
+_KNOWN = 1e-8  # units of latency: more than what rows may be off
 DEADLINE, PEAK = "max_latency_s", "max_mobile_peak_bytes"
 _Piece = Mapping[str, float]
 _Choices = list[tuple[str, int | None]]  # codecs by name, and the column of each that needs one
@@ -65,28 +68,20 @@ class LinearModel:
         for name, limit in problem.limits.active.items():
             self._limit(metrics[name], limit / self._units[MADE_OF[name][0]])
 
-    def spread_cut(self, placement: Mapping[str, Side]) -> bool:
+    def spread_cut(self, columns: Sequence[float]) -> bool:
         """Tell how long the standard deviation is there, and so at least elsewhere.
 
-        A norm is convex: it is nowhere below its tangent at a point. False: this needs no cut.
+        A norm is convex: it is nowhere below its tangent at a point. False: that was known.
         """
         if self._spread is None:
             return False
-        used = [
-            (literal, spread)
-            for (literal, spread), (operator, side) in zip(
-                self._spreads,
-                ((o, s) for o in self.problem.operators for s in SIDES),
-                strict=True,
-            )
-            if placement[operator.name] == side and spread
-        ]
-        norm = sqrt(sum(spread**2 for _, spread in used))
-        if not norm:
+        parts = [(t, spread, value_of(t, columns) * spread) for t, spread in self._spreads]
+        norm = sqrt(sum(part**2 for _, _, part in parts))
+        if norm <= columns[self._spread] + _KNOWN:
             return False
         row: dict[int, float] = {self._spread: 1.0}
-        for literal, spread in used:
-            _add(row, literal, -(spread**2) / norm)
+        for literal, spread, part in parts:
+            _add(row, literal, -spread * part / norm)
         self.program.at_least_zero(row)
         return True
 
@@ -99,6 +94,20 @@ class LinearModel:
             else:
                 _add(row, {column: 1.0})
         self.program.at_least_zero(row)
+
+    def start(self, placement: Mapping[str, Side], codecs: Mapping[str, str]) -> dict[int, float]:
+        """The integer columns of a plan."""
+        start = dict.fromkeys(self._integers(), 0.0)
+        for operator, literal in zip(self.problem.operators, self.on_mobile, strict=True):
+            for column in literal:
+                if column in start:
+                    start[column] = float(placement[operator.name] == MOBILE)
+        for tensor in self.problem.tensors:
+            made_on = MOBILE if tensor.producer is None else placement[tensor.producer]
+            for codec, choice in self.codecs[tensor.name, made_on]:
+                if choice is not None and choice in start:
+                    start[choice] = float(codecs.get(tensor.name, PLAIN) == codec)
+        return start
 
     def plan(self, columns: Sequence[float]) -> tuple[dict[str, Side], dict[str, str]]:
         """The placement and the codecs that the columns say."""
@@ -228,8 +237,9 @@ class LinearModel:
         if use == "throughput":
             column = self.program.column(upper=float("inf"))
             for measure in BUSY:
-                self.program.at_least_zero(_sum({column: 1.0}, self.terms[measure], -1.0))
-            return {column: 1.0}
+                busy = {c: _FINE * value for c, value in self.terms[measure].items()}
+                self.program.at_least_zero(_sum({column: 1.0}, busy, -1.0))
+            return {column: 1 / _FINE}
         if use == DEADLINE and self._spread is not None:
             return _sum(self.terms[first], {self._spread: self.problem.limits.latency_sigmas})
         if use == PEAK:
@@ -280,8 +290,3 @@ def _sum(one: Terms, other: Terms, factor: float = 1.0) -> dict[int, float]:
 def _add(total: dict[int, float], other: Terms, factor: float = 1.0) -> None:
     for column, value in other.items():
         total[column] = total.get(column, 0.0) + factor * value
-
-
-def value_of(terms: Terms, columns: Sequence[float]) -> float:
-    """A sum of columns, of which these are the values."""
-    return sum(value * columns[column] for column, value in terms.items())

@@ -19,7 +19,7 @@ from __future__ import annotations
 from jointdnn_tvm.placement.contract import contract
 from jointdnn_tvm.placement.cut_model import START, CutModel, Net, cut_model
 from jointdnn_tvm.placement.max_flow import FlowNetwork
-from jointdnn_tvm.placement.prices import cheapest, in_units, price
+from jointdnn_tvm.placement.prices import Prices, cheapest, in_units, price
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side, Tensor
 from jointdnn_tvm.placement.solution import Solution
 
@@ -41,11 +41,26 @@ def one_way_cut(problem: Problem) -> Solution | None:
     return solution if possible else None
 
 
+def cheapest_sides(problem: Problem, prices: Prices[float]) -> dict[str, Side]:
+    """The placement that costs least by any prices that are 0 or more."""
+    return _priced(problem, prices, one_way=False)[0]
+
+
 def _minimum(problem: Problem, *, one_way: bool) -> tuple[Solution, bool]:
     """The minimum, and whether it can be made at all."""
+    placement, bound = _priced(problem, price(problem), one_way=one_way)
+    codecs = codecs_of(problem, placement)
+    solution = Solution(placement, codecs, bound, proved=True, solver="min-cut")
+    return solution, bound is not None
+
+
+def _priced(
+    problem: Problem, in_floats: Prices[float], *, one_way: bool
+) -> tuple[dict[str, Side], float | None]:
+    """The placement that costs least, and what it costs; None: it cannot be made."""
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
-    prices, units = in_units(price(problem), finer=most_switches + 1)
+    prices, units = in_units(in_floats, finer=most_switches + 1)
     model = cut_model(problem, prices, one_way=one_way)
     model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
     cut = _Cut(model)
@@ -53,10 +68,7 @@ def _minimum(problem: Problem, *, one_way: bool) -> tuple[Solution, bool]:
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
     placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
-    possible = optimum < model.infinite
-    bound = optimum / units if possible else None
-    codecs = codecs_of(problem, placement)
-    return Solution(placement, codecs, bound, proved=True, solver="min-cut"), possible
+    return placement, optimum / units if optimum < model.infinite else None
 
 
 def codecs_of(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:
