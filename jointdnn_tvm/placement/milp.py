@@ -25,18 +25,27 @@ _PROVED = 1e-9  # relative, between a plan and the bound
 _ROUNDS = 20
 
 
+class OutOfTimeError(ProblemError):
+    """The time is up, and nothing can be told yet."""
+
+
 class Found(NamedTuple):
     """A plan, and what no plan within the limits is below."""
 
     plan: JudgedPlan
     bound: float
 
+    def is_proved(self, target: str) -> bool:
+        """Whether the plan takes least of the target."""
+        return self.bound >= self.plan.value(target) * (1 - _PROVED)
+
 
 def solve_with_limits(problem: Problem, time_limit_s: float = 60.0) -> Solution:
     """A placement that is optimal within the limits, with the fewest switches among equal ones.
 
     When the time is up, the best one found, with a bound. Raises `InfeasibleError` when no
-    placement meets the limits, and `ProblemError` when the time is up before one is found.
+    placement meets the limits, and `ProblemError` when the time is up before that, or a placement
+    within them, is found.
     """
     until = time.monotonic() + time_limit_s
     if problem.objective != "throughput":
@@ -48,16 +57,15 @@ def solve_with_limits(problem: Problem, time_limit_s: float = 60.0) -> Solution:
         from jointdnn_tvm.placement.clashes import find_clashes
 
         raise InfeasibleError(find_clashes(problem, until))
-    plan, bound = found
-    value = plan.value(problem.objective)
-    proved = bound >= value * (1 - _PROVED)
-    return Solution(plan.placement, plan.codecs, value if proved else bound, proved, solver="milp")
+    plan, proved = found.plan, found.is_proved(problem.objective)
+    bound = plan.value(problem.objective) if proved else found.bound
+    return Solution(plan.placement, plan.codecs, bound, proved, solver="milp")
 
 
 def least(problem: Problem, target: str, until: float) -> Found | None:
     """The plan within the limits that takes least of an objective, or of what a limit bounds.
 
-    None when no plan meets the limits. Raises `ProblemError` when the time is up (of the clock
+    None when no plan meets the limits. Raises `OutOfTimeError` when the time is up (of the clock
     `time.monotonic`) before one is found.
     """
     search = _Search(problem, target, until, relax(problem, target, until))
@@ -141,9 +149,9 @@ class _Search:
         return plan if value < best else self._best
 
     def _in_time(self) -> bool:
-        """True once the time is up; raises `ProblemError` when nothing was found by then."""
+        """True once the time is up; raises `OutOfTimeError` when nothing was found by then."""
         if self._best is None:
-            raise ProblemError(
+            raise OutOfTimeError(
                 "time is up before a placement within the limits was found: "
                 "allow more time, or set fewer limits"
             )
