@@ -19,6 +19,7 @@ from jointdnn_tvm.placement import (
     Tensor,
     fixed_placement,
 )
+from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
 LIMITS = tuple(name for name in vars(Limits()) if name.startswith("max_"))
 
@@ -130,6 +131,13 @@ def with_limits(problem: Problem, seed: int, *, names: Collection[str] = LIMITS)
         if rng.random() < 0.5:
             values[name] = round(values[name], 6)
     return replace(problem, limits=Limits(**values, latency_sigmas=sigmas))
+
+
+def slackened(problem: Problem) -> Problem:
+    """The problem with limits that solvers take for equal, for a judge that knows no slack."""
+    limits = {name: value * (1 + LIMIT_SLACK) for name, value in problem.limits.active.items()}
+    sigmas = problem.limits.latency_sigmas
+    return replace(problem, limits=Limits(**limits, latency_sigmas=sigmas))
 
 
 def with_blocks(problem: Problem, seed: int) -> Problem:

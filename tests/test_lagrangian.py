@@ -18,25 +18,29 @@ OBJECTIVES = ("latency", "energy", "throughput")
 
 
 def test_bounds_hold_and_plans_are_possible() -> None:
-    met = 0
+    met = proved = 0
     for seed in range(300):
         problem = random_problem(seed, most=4, objectives=OBJECTIVES, spreads=True)
         problem = with_limits(problem, seed)
-        plan, bound = relax(problem, problem.objective, time.monotonic() + 10)
+        plan, bound, optimal = relax(problem, problem.objective, time.monotonic() + 10)
         best = best_by_search(problem)
         if plan is not None and best is not None:
             met += 1
             cost = exact(problem, plan.placement, plan.codecs)
             assert meets_limits(problem, cost), f"seed {seed}"
             assert cost.objective(problem.objective) >= best[0], f"seed {seed}"
+            if optimal:
+                proved += 1
+                assert (cost.objective(problem.objective), cost.switches) == best, f"seed {seed}"
         if best is not None:
             assert bound <= float(best[0]) * (1 + 1e-9), f"seed {seed}"
     assert met > 150
+    assert proved > 50
 
 
 def test_the_bound_of_a_large_network_is_close() -> None:
     problem = replace(densenet_like(0), limits=Limits(max_cloud_s=0.1))
-    plan, bound = relax(problem, "latency", time.monotonic() + 10)
+    plan, bound, _ = relax(problem, "latency", time.monotonic() + 10)
     assert plan is not None
     optimum = solve(problem).objective
     assert optimum * 0.95 < bound <= optimum <= plan.value("latency")

@@ -11,22 +11,15 @@ import pytest
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import InfeasibleError, Limits, Problem, solve
 from jointdnn_tvm.placement.milp import solve_with_limits
-from jointdnn_tvm.placement.solution import LIMIT_SLACK
 from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
-from tests.random_problems import LIMITS, random_problem, with_limits
+from tests.random_problems import LIMITS, random_problem, slackened, with_limits
 from tests.test_solve import densenet_like
 
 OBJECTIVES = ("latency", "energy", "throughput")
 
 
-def _slackened(problem: Problem) -> Problem:
-    limits = {name: value * (1 + LIMIT_SLACK) for name, value in problem.limits.active.items()}
-    sigmas = problem.limits.latency_sigmas
-    return replace(problem, limits=Limits(**limits, latency_sigmas=sigmas))
-
-
-def check(problem: Problem, seed: int) -> None:
-    judge = _slackened(problem)
+def _check(problem: Problem, seed: int) -> None:
+    judge = slackened(problem)
     best = best_by_search(judge)
     if best is None:
         with pytest.raises(InfeasibleError) as caught:
@@ -48,7 +41,7 @@ def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
     costs = [cost for _, _, cost in every_choice(problem)]
 
     def can_be_met(limits: dict[str, float]) -> bool:
-        judged = _slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
+        judged = slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
         return any(meets_limits(judged, cost) for cost in costs)
 
     assert not can_be_met(named), f"seed {seed}"
@@ -61,34 +54,34 @@ def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
 def test_each_limit_is_met_exactly(name: str) -> None:
     for seed in range(250):
         problem = random_problem(seed, most=5, objectives=OBJECTIVES, spreads=seed % 2 == 0)
-        check(with_limits(problem, seed, names=[name]), seed)
+        _check(with_limits(problem, seed, names=[name]), seed)
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_limits_together_are_met_exactly(part: int) -> None:
     for seed in range(part * 300, (part + 1) * 300):
         problem = random_problem(seed, most=6, objectives=OBJECTIVES, spreads=seed % 2 == 0)
-        check(with_limits(problem, seed), seed)
+        _check(with_limits(problem, seed), seed)
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_codecs_are_chosen_within_limits(part: int) -> None:
     for seed in range(part * 250, (part + 1) * 250):
         problem = random_problem(seed, most=3, objectives=OBJECTIVES, codecs=True)
-        check(with_limits(problem, seed), seed)
+        _check(with_limits(problem, seed), seed)
 
 
 def test_codecs_are_chosen_within_an_error_budget() -> None:
     for seed in range(200):
         problem = random_problem(seed, most=3, codecs=True)
-        check(with_limits(problem, seed, names=["max_error"]), seed)
+        _check(with_limits(problem, seed, names=["max_error"]), seed)
 
 
 @pytest.mark.parametrize("codecs", [False, True])
 def test_throughput_is_the_best_of_all_placements(codecs: bool) -> None:
     for seed in range(200):
         most = 3 if codecs else 6
-        check(random_problem(seed, most=most, objectives=("throughput",), codecs=codecs), seed)
+        _check(random_problem(seed, most=most, objectives=("throughput",), codecs=codecs), seed)
 
 
 def test_a_large_network_is_proved() -> None:

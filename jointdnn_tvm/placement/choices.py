@@ -8,14 +8,11 @@ one beats in every measure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from jointdnn_tvm.placement.measures import BUSY, MADE_OF, Measures
+from jointdnn_tvm.placement.measures import BUSY, MADE_OF, Measures, Piece
 from jointdnn_tvm.placement.problem import SIDES, Operator, Problem, Side, Tensor
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
 PEAK = "max_mobile_peak_bytes"
-Piece = Mapping[str, float]
 Ways = list[tuple[str, Piece]]
 """Codecs by name, with what crossing by each takes."""
 

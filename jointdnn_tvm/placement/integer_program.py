@@ -69,11 +69,13 @@ def minimise(
     """
     until = time.monotonic() + time_limit_s
     model = _highs_model(program, costs, relaxed=relaxed)
-    outcome = _run(model, time_limit_s, start)
+    status, outcome = _run(model, time_limit_s, start)
+    if status == "kSolveError":  # what presolve found is over a limit by just its tolerance
+        _, outcome = _run(model, until - time.monotonic(), start, presolve="off")
     columns = outcome.columns if start and outcome.ended else None
     if columns is not None and value_of(costs, columns) > outcome.bound + _COST_TOLERANCE:
         # HiGHS 1.16 can answer with the start itself when its presolve made a better one of it.
-        return _run(model, until - time.monotonic(), None)
+        _, outcome = _run(model, until - time.monotonic(), None)
     return outcome
 
 
@@ -82,13 +84,20 @@ def value_of(terms: Terms, columns: Sequence[float]) -> float:
     return sum(value * columns[column] for column, value in terms.items())
 
 
-def _run(model: highspy.HighsLp, time_limit_s: float, start: Mapping[int, float] | None) -> Outcome:
+def _run(
+    model: highspy.HighsLp,
+    time_limit_s: float,
+    start: Mapping[int, float] | None,
+    presolve: str = "choose",
+) -> tuple[str, Outcome]:
+    """The name of the status, and what it means."""
     import highspy  # takes long, and few problems need it
 
     with _quiet():
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in _OPTIONS.items():
         highs.setOptionValue(option, value)
+    highs.setOptionValue("presolve", presolve)
     highs.setOptionValue("time_limit", max(0.0, time_limit_s))
     highs.passModel(model)
     if start:
@@ -99,9 +108,10 @@ def _run(model: highspy.HighsLp, time_limit_s: float, start: Mapping[int, float]
     columns = list(highs.getSolution().col_value) if found else None
     if status == highspy.HighsModelStatus.kOptimal:
         bound = info.mip_dual_bound if len(model.integrality_) else info.objective_function_value
-        return Outcome(columns, bound, ended=True)
+        return status.name, Outcome(columns, bound, ended=True)
     nothing = status == highspy.HighsModelStatus.kInfeasible
-    return Outcome(None if nothing else columns, info.mip_dual_bound, ended=nothing)
+    columns = None if nothing else columns
+    return status.name, Outcome(columns, info.mip_dual_bound, ended=nothing)
 
 
 _OPTIONS = {

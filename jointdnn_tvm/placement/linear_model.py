@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 
-from jointdnn_tvm.placement.choices import PEAK, Choices, Piece, Ways
+from jointdnn_tvm.placement.choices import PEAK, Choices, Ways
 from jointdnn_tvm.placement.integer_program import ONE, Program, Terms, value_of
-from jointdnn_tvm.placement.measures import BUSY, MADE_OF
+from jointdnn_tvm.placement.measures import BUSY, MADE_OF, Piece
 from jointdnn_tvm.placement.peak_rows import peak_column
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, PLAIN, SIDES, Problem, Side, Tensor
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
@@ -47,10 +47,10 @@ class LinearModel:
         self.switches = self._switch(choices.switch)
         uses = (target, *problem.limits.active)
         self._spread: int | None = None
-        self._spreads: list[tuple[Terms, float]] = []
+        self.spreads: list[tuple[Terms, float]] = []
         if _DEADLINE in uses and problem.limits.latency_sigmas:
             self._spread = self.program.column(upper=float("inf"))
-            self._spreads = self._list_spreads()
+            self.spreads = self._list_spreads()
         metrics = {use: self._metric(use) for use in uses}
         self.target, self.unit = metrics[target], self._units[MADE_OF[target][0]]
         for name, limit in problem.limits.active.items():
@@ -63,7 +63,7 @@ class LinearModel:
         """
         if self._spread is None:
             return False
-        parts = [(t, spread, value_of(t, columns) * spread) for t, spread in self._spreads]
+        parts = [(t, spread, value_of(t, columns) * spread) for t, spread in self.spreads]
         norm = sqrt(sum(part**2 for _, _, part in parts))
         if norm <= columns[self._spread] + _KNOWN:
             return False

@@ -6,7 +6,7 @@ every limit is made of measures (`MADE_OF`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -31,6 +31,9 @@ MADE_OF = {
 
 A deadline has standard deviations beside them, and a peak the tensors held.
 """
+
+Piece = Mapping[str, float]
+"""What something takes of each measure that it names."""
 
 
 class Measures(Generic[Number]):

@@ -68,11 +68,14 @@ def least(problem: Problem, target: str, until: float) -> Found | None:
     None when no plan meets the limits. Raises `OutOfTimeError` when the time is up (of the clock
     `time.monotonic`) before one is found.
     """
-    search = _Search(problem, target, until, relax(problem, target, until))
+    known = relax(problem, target, until)
+    if known.plan is not None and known.optimal:
+        return Found(known.plan, known.bound)
+    search = _Search(problem, target, until, known)
     found = search.run()
     if found is not None and found.plan.value(target) < search.unit / 8:
         # The unit was a bad guess: plans that differ by little may have been told equal.
-        found = _Search(problem, target, until, Relaxed(*found)).run()
+        found = _Search(problem, target, until, Relaxed(found.plan, found.bound)).run()
     return found
 
 
@@ -81,7 +84,7 @@ class _Search:
 
     def __init__(self, problem: Problem, target: str, until: float, known: Relaxed) -> None:
         self._problem, self._target, self._until = problem, target, until
-        self._best, self._bound = known
+        self._best, self._bound = known.plan, known.bound
         at_most = None if known.plan is None else known.plan.value(target)
         self._model = LinearModel(problem, target, at_most)
         self._costs = {column: _SCALE * value for column, value in self._model.target.items()}
@@ -96,7 +99,8 @@ class _Search:
 
     def run(self) -> Found | None:
         """The best plan; None when the limits clash."""
-        self._approach()
+        if self._model.spreads:
+            self._approach()
         start = None
         if self._best is not None:
             start = self._model.start(self._best.placement, self._best.codecs)
