@@ -7,7 +7,9 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def compile_library(
             lowered, weights = lower(module, target, profile)
         calling, kernels = separate_kernels(lowered, target)
         with open_kernel_store() as store:
-            objects = [_object(store, name, kernel, target) for name, kernel in kernels.items()]
+            objects = _objects(store, kernels, target)
             executable = tvm.compile(calling, target, relax_pipeline=None)
             executable.export_library(
                 str(path), fcompile=link, addons=[str(path) for path in objects]
@@ -96,9 +98,22 @@ def _anchor() -> tirx.PrimFunc:
     return tirx.PrimFunc([buffer], store).with_attr({"global_symbol": _ANCHOR, "s_tir": True})
 
 
+def _objects(
+    store: KernelStore, kernels: Mapping[str, tirx.PrimFunc], target: tvm.target.Target
+) -> list[Path]:
+    """Object files of the kernels, built on all cores: TVM and LLVM run without Python's lock."""
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="kernels")
+    try:
+        return list(pool.map(partial(_object, store, target), kernels.items()))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C leaves only what is begun
+
+
 def _object(
-    store: KernelStore, name: str, kernel: tirx.PrimFunc, target: tvm.target.Target
+    store: KernelStore, target: tvm.target.Target, named: tuple[str, tirx.PrimFunc]
 ) -> Path:
+    name, kernel = named
+
     def write(path: str) -> None:
         with pass_context(None):
             module = tvm.IRModule({name: kernel})
