@@ -63,6 +63,26 @@ def test_unrolled_loop_runs_once_over_every_position(count: int) -> None:
     np.testing.assert_array_equal(found, np.arange(SIZE) + 100 * (np.arange(SIZE) < count))
 
 
+def test_something_may_come_before_the_steps_that_are_written_out() -> None:
+    x, seen = _buffer(), []
+
+    def before(first: Any, count: int) -> list[Any]:
+        seen.append(count)
+        return [_add_100(x, first)]
+
+    found = _run(x, emit.unrolled(38, lambda i: [_add_100(x, i)], "i", before))
+    places = np.arange(SIZE)
+    begins = (places < 36) & (places % 4 == 0)
+    assert seen == [4]
+    np.testing.assert_array_equal(found, places + 100 * (places < 38) + 100 * begins)
+
+
+def test_prefetch_changes_nothing() -> None:
+    x = _buffer()
+    found = _run(x, emit.prefetch(x, 3), emit.prefetch(x, 10 * SIZE))
+    np.testing.assert_array_equal(found, np.arange(SIZE))
+
+
 @pytest.mark.parametrize("loop", [emit.serial, emit.parallel])
 def test_loop_runs_its_body_for_each_number(loop: Any) -> None:
     x = _buffer()
