@@ -1,6 +1,9 @@
 """The placement problem and its solvers: plain data, no TVM."""
 
+from jointdnn_tvm.placement.baselines import all_baselines
 from jointdnn_tvm.placement.evaluate import Metrics, evaluate
+from jointdnn_tvm.placement.explain import Explanation, explain
+from jointdnn_tvm.placement.plan_table import PlanTable, Ranges, TablePlan, plan_table
 from jointdnn_tvm.placement.problem import (
     CLOUD,
     MOBILE,
@@ -29,18 +32,25 @@ __all__ = [
     "Block",
     "Clash",
     "Codec",
+    "Explanation",
     "InfeasibleError",
     "Limits",
     "Link",
     "Metrics",
     "Operator",
+    "PlanTable",
     "Problem",
+    "Ranges",
     "Side",
     "SideCost",
     "SideSeconds",
+    "TablePlan",
     "Tensor",
+    "all_baselines",
     "all_on",
     "evaluate",
+    "explain",
     "fixed_placement",
+    "plan_table",
     "solve",
 ]

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement.problem import Side
+from jointdnn_tvm.placement.evaluate import Metrics
+from jointdnn_tvm.placement.problem import Problem, Side
 
 LIMIT_SLACK = 1e-9
 """A limit is met by up to so much more, relative: decimal costs are rarely exact in binary."""
+
+
+def broken_limits(problem: Problem, metrics: Metrics) -> dict[str, float]:
+    """What a placement takes of each limit that it does not meet."""
+    taken = {name: metrics.limited(name) for name in problem.limits.active}
+    limits = problem.limits.active
+    return {n: value for n, value in taken.items() if value > limits[n] * (1 + LIMIT_SLACK)}
 
 
 @dataclass(frozen=True)
