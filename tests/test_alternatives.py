@@ -139,5 +139,5 @@ def test_reasons_name_operators_and_limits() -> None:
     told = baselines(limited, solve(limited))["cloud-only"].why_not
     if len(fast) == count:
         assert told == (
-            f"breaks max_cloud_s {sum(fast.values()) / 2:.6g}: takes {sum(fast.values()):.6g}"
+            f"breaks max_cloud_s {sum(fast.values()) / 2:.6g} (takes {sum(fast.values()):.6g})"
         )

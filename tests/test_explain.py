@@ -70,7 +70,7 @@ def test_a_limit_and_what_it_costs() -> None:
     assert use.objective_without == solve(PROBLEM).objective
     assert found.changes is None
     (b,) = [move for move in found.moves if move.moved == ("b",)]
-    assert b.result.why_not == "breaks max_cloud_s 0.5: takes 0.75"
+    assert b.result.why_not == "breaks max_cloud_s 0.5 (takes 0.75)"
 
 
 def test_throughput_names_the_bottleneck() -> None:

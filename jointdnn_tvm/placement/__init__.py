@@ -21,7 +21,7 @@ from jointdnn_tvm.placement.problem import (
     Tensor,
 )
 from jointdnn_tvm.placement.solution import Clash, InfeasibleError
-from jointdnn_tvm.placement.solve import Answer, all_on, fixed_placement, solve
+from jointdnn_tvm.placement.solve import Answer, fixed_placement, solve
 
 __all__ = [
     "CLOUD",
@@ -47,7 +47,6 @@ __all__ = [
     "TablePlan",
     "Tensor",
     "all_baselines",
-    "all_on",
     "evaluate",
     "explain",
     "fixed_placement",

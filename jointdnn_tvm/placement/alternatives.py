@@ -80,14 +80,13 @@ def _move(problem: Problem, answer: Answer, operators: tuple[Operator, ...]) -> 
 
 def _judged(problem: Problem, answer: Answer, other: Answer) -> Alternative:
     broken = broken_limits(problem, evaluate(problem, other.placement, other.codecs))
-    told = (f"{n} {problem.limits.active[n]:.6g}: takes {v:.6g}" for n, v in broken.items())
     return Alternative(
         objective=other.objective,
         change=other.objective - answer.objective,
         ratio=other.objective / answer.objective if answer.objective else None,
         latency_s=other.latency_s,
         energy_j=other.energy_j,
-        why_not=f"breaks {', '.join(told)}" if broken else None,
+        why_not=f"breaks {', '.join(broken)}" if broken else None,
     )
 
 

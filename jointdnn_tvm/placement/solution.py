@@ -14,11 +14,13 @@ LIMIT_SLACK = 1e-9
 """A limit is met by up to so much more, relative: decimal costs are rarely exact in binary."""
 
 
-def broken_limits(problem: Problem, metrics: Metrics) -> dict[str, float]:
-    """What a placement takes of each limit that it does not meet."""
-    taken = {name: metrics.limited(name) for name in problem.limits.active}
-    limits = problem.limits.active
-    return {n: value for n, value in taken.items() if value > limits[n] * (1 + LIMIT_SLACK)}
+def broken_limits(problem: Problem, metrics: Metrics) -> list[str]:
+    """Each limit that a placement does not meet, with what it takes, as text."""
+    return [
+        f"{name} {limit:.6g} (takes {metrics.limited(name):.6g})"
+        for name, limit in problem.limits.active.items()
+        if metrics.limited(name) > limit * (1 + LIMIT_SLACK)
+    ]
 
 
 @dataclass(frozen=True)
