@@ -49,7 +49,12 @@ class Explanation:
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as a ``jointdnn-explanation/1`` document."""
-        return {"format": FORMAT, **asdict(self), "bottleneck": self.bottleneck}
+        return {
+            "format": FORMAT,
+            "status": self.answer.status,
+            **asdict(self),
+            "bottleneck": self.bottleneck,
+        }
 
 
 def explain(
