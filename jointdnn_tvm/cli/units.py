@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_PREFIXES = {9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
+_PREFIXES = {12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
 
 
 def quantity(value: float, unit: str) -> str:
