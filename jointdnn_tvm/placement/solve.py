@@ -73,13 +73,6 @@ def fixed_placement(
     return _answer(problem, given, started)
 
 
-def all_on(problem: Problem, side: Side) -> Answer | None:
-    """The answer with every operator on one side, or None where some operator cannot run."""
-    if any(operator.cost(side) is None for operator in problem.operators):
-        return None
-    return fixed_placement(problem, {operator.name: side for operator in problem.operators})
-
-
 def _answer(problem: Problem, solution: Solution, started: float) -> Answer:
     metrics = evaluate(problem, solution.placement, solution.codecs)
     return Answer(
