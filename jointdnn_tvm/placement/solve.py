@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.chain import solve_chain
 from jointdnn_tvm.placement.check_problem import check_sides
 from jointdnn_tvm.placement.evaluate import evaluate
+from jointdnn_tvm.placement.milp import solve_with_limits
 from jointdnn_tvm.placement.min_cut import minimum_cut
 from jointdnn_tvm.placement.problem import PLAIN, Problem, Side
 from jointdnn_tvm.placement.solution import Solution
@@ -50,17 +50,16 @@ class Answer:
 def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
     """The optimal placement within all limits; among equal optima one with the fewest switches.
 
-    Raises `InfeasibleError` when no placement meets the limits, and `ProblemError` when the time
-    is up, which only limits and throughput can need.
+    Only limits and throughput can need the time; when it is up the answer is the best placement
+    found, with a bound. Raises `InfeasibleError` when no placement meets the limits, and
+    `ProblemError` when the time is up before one is found, or before a chain is solved.
     """
     started = time.perf_counter()
     bounded = bool(problem.limits.active) or problem.objective == "throughput"
     if problem.blocks or (bounded and problem.is_chain):
         return _answer(problem, solve_chain(problem, time_limit_s), started)
     if bounded:
-        raise ProblemError(
-            "limits and throughput are supported for operators in a chain only: remove them"
-        )
+        return _answer(problem, solve_with_limits(problem, time_limit_s), started)
     return _answer(problem, minimum_cut(problem), started)
 
 

@@ -1,0 +1,127 @@
+"""Linear programs whose columns may have to be integers, solved by HiGHS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import highspy
+
+ONE = 0
+"""The column of every program that is always 1: constants are multiples of it."""
+
+Terms = Mapping[int, float]
+"""A sum of multiples of columns."""
+
+_TOLERANCE = 1e-9  # absolute, on rows and on columns that must be integers
+
+
+@dataclass
+class Program:
+    """Columns with their bounds, and rows: sums that must be at least 0."""
+
+    lower: list[float] = field(default_factory=lambda: [1.0])
+    upper: list[float] = field(default_factory=lambda: [1.0])
+    integer: list[bool] = field(default_factory=lambda: [False])
+    rows: list[Terms] = field(default_factory=list)
+
+    def column(self, lower: float = 0.0, upper: float = 1.0, *, integer: bool = False) -> int:
+        """A new column; returns its number."""
+        self.lower.append(lower)
+        self.upper.append(upper)
+        self.integer.append(integer)
+        return len(self.lower) - 1
+
+    def at_least_zero(self, terms: Terms) -> None:
+        """A new row."""
+        self.rows.append(terms)
+
+
+class Outcome(NamedTuple):
+    """The best columns found, and what no others are below; ``ended``: nothing is left to find."""
+
+    columns: list[float] | None
+    bound: float
+    ended: bool
+
+
+def minimise(
+    program: Program, costs: Terms, time_limit_s: float, start: Mapping[int, float] | None = None
+) -> Outcome:
+    """The columns that make ``costs`` least.
+
+    ``start`` gives values of integer columns that are known to be possible. When nothing is, the
+    outcome has ended without columns.
+    """
+    import highspy  # takes long, and few problems need it
+
+    with _quiet():
+        highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    for option, value in _OPTIONS.items():
+        highs.setOptionValue(option, value)
+    highs.setOptionValue("time_limit", max(0.0, time_limit_s))
+    highs.passModel(_highs_model(program, costs))
+    if start:
+        highs.setSolution(len(start), np.array(list(start)), np.array(list(start.values())))
+    highs.run()
+    info, status = highs.getInfo(), highs.getModelStatus()
+    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    columns = list(highs.getSolution().col_value) if found else None
+    if status == highspy.HighsModelStatus.kOptimal:
+        bound = info.mip_dual_bound if any(program.integer) else info.objective_function_value
+        return Outcome(columns, bound, ended=True)
+    nothing = status == highspy.HighsModelStatus.kInfeasible
+    return Outcome(None if nothing else columns, info.mip_dual_bound, ended=nothing)
+
+
+_OPTIONS = {
+    "output_flag": False,
+    "threads": 1,
+    "mip_rel_gap": 0.0,
+    "mip_abs_gap": 0.0,
+    "mip_feasibility_tolerance": _TOLERANCE,
+    "primal_feasibility_tolerance": _TOLERANCE,
+    "dual_feasibility_tolerance": _TOLERANCE,
+    "small_matrix_value": 1e-12,
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what C code writes to standard output: HiGHS greets before it can be told not to."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _highs_model(program: Program, costs: Terms) -> highspy.HighsLp:
+    import highspy
+
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = len(program.lower), len(program.rows)
+    model.col_cost_ = np.array([costs.get(column, 0.0) for column in range(model.num_col_)])
+    model.col_lower_ = np.array(program.lower)
+    model.col_upper_ = np.array(program.upper)
+    model.row_lower_ = np.zeros(len(program.rows))
+    model.row_upper_ = np.full(len(program.rows), highspy.kHighsInf)
+    entries = [[item for item in terms.items() if item[1]] for terms in program.rows]
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_ = np.cumsum([0, *map(len, entries)])
+    model.a_matrix_.index_ = np.array([column for row in entries for column, _ in row])
+    model.a_matrix_.value_ = np.array([value for row in entries for _, value in row])
+    integer, free = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+    model.integrality_ = [integer if needed else free for needed in program.integer]
+    return model

@@ -1,0 +1,87 @@
+"""Limits and throughput on any DAG against exhaustive search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jointdnn_tvm.placement import InfeasibleError, Limits, Problem
+from jointdnn_tvm.placement.milp import solve_with_limits
+from jointdnn_tvm.placement.solution import LIMIT_SLACK
+from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
+from tests.random_problems import LIMITS, random_problem, with_limits
+
+OBJECTIVES = ("latency", "energy", "throughput")
+
+
+def _slackened(problem: Problem) -> Problem:
+    limits = {name: value * (1 + LIMIT_SLACK) for name, value in problem.limits.active.items()}
+    sigmas = problem.limits.latency_sigmas
+    return replace(problem, limits=Limits(**limits, latency_sigmas=sigmas))
+
+
+def check(problem: Problem, seed: int) -> None:
+    judge = _slackened(problem)
+    best = best_by_search(judge)
+    if best is None:
+        with pytest.raises(InfeasibleError) as caught:
+            solve_with_limits(problem)
+        _check_clash(problem, caught.value, seed)
+        return
+    solution = solve_with_limits(problem)
+    cost = exact(problem, solution.placement, solution.codecs)
+    assert meets_limits(judge, cost), f"seed {seed}"
+    assert (cost.objective(problem.objective), cost.switches) == best, f"seed {seed}"
+    assert solution.proved, f"seed {seed}"
+    assert solution.bound == pytest.approx(float(best[0]), rel=1e-10, abs=0), f"seed {seed}"
+
+
+def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
+    """The limits named clash; each one raised to its least value resolves it, and less does not."""
+    sigmas = problem.limits.latency_sigmas
+    named = {clash.limit: clash.value for clash in error.clashes}
+    costs = [cost for _, _, cost in every_choice(problem)]
+
+    def can_be_met(limits: dict[str, float]) -> bool:
+        judged = _slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
+        return any(meets_limits(judged, cost) for cost in costs)
+
+    assert not can_be_met(named), f"seed {seed}"
+    for clash in error.clashes:
+        assert can_be_met(named | {clash.limit: clash.least}), f"seed {seed}"
+        assert not can_be_met(named | {clash.limit: clash.least * (1 - 1e-6)}), f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_each_limit_is_met_exactly(name: str) -> None:
+    for seed in range(250):
+        problem = random_problem(seed, most=5, objectives=OBJECTIVES, spreads=seed % 2 == 0)
+        check(with_limits(problem, seed, names=[name]), seed)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_limits_together_are_met_exactly(part: int) -> None:
+    for seed in range(part * 300, (part + 1) * 300):
+        problem = random_problem(seed, most=6, objectives=OBJECTIVES, spreads=seed % 2 == 0)
+        check(with_limits(problem, seed), seed)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_codecs_are_chosen_within_limits(part: int) -> None:
+    for seed in range(part * 250, (part + 1) * 250):
+        problem = random_problem(seed, most=3, objectives=OBJECTIVES, codecs=True)
+        check(with_limits(problem, seed), seed)
+
+
+def test_codecs_are_chosen_within_an_error_budget() -> None:
+    for seed in range(200):
+        problem = random_problem(seed, most=3, codecs=True)
+        check(with_limits(problem, seed, names=["max_error"]), seed)
+
+
+@pytest.mark.parametrize("codecs", [False, True])
+def test_throughput_is_the_best_of_all_placements(codecs: bool) -> None:
+    for seed in range(200):
+        most = 3 if codecs else 6
+        check(random_problem(seed, most=most, objectives=("throughput",), codecs=codecs), seed)
