@@ -19,7 +19,7 @@ from __future__ import annotations
 from jointdnn_tvm.placement.contract import contract
 from jointdnn_tvm.placement.cut_model import START, CutModel, Net, cut_model
 from jointdnn_tvm.placement.max_flow import FlowNetwork
-from jointdnn_tvm.placement.prices import cheapest, in_units, price
+from jointdnn_tvm.placement.prices import Prices, cheapest, in_units, price
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side, Tensor
 from jointdnn_tvm.placement.solution import Solution
 
@@ -43,20 +43,27 @@ def one_way_cut(problem: Problem) -> Solution | None:
 
 def _minimum(problem: Problem, *, one_way: bool) -> tuple[Solution, bool]:
     """The minimum, and whether it can be made at all."""
+    sides, bound = cheapest_sides(problem, price(problem), one_way=one_way)
+    placement = {o.name: side for o, side in zip(problem.operators, sides, strict=True)}
+    codecs = codecs_of(problem, placement)
+    return Solution(placement, codecs, bound, proved=True, solver="min-cut"), bound is not None
+
+
+def cheapest_sides(
+    problem: Problem, prices: Prices[float], *, one_way: bool = False
+) -> tuple[list[Side], float | None]:
+    """The operators' sides at the least price, and that price; None where no cut can be made."""
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
-    prices, units = in_units(price(problem), finer=most_switches + 1)
-    model = cut_model(problem, prices, one_way=one_way)
+    in_integers, units = in_units(prices, finer=most_switches + 1)
+    model = cut_model(problem, in_integers, one_way=one_way)
     model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
     cut = _Cut(model)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
-    placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
     possible = optimum < model.infinite
-    bound = optimum / units if possible else None
-    codecs = codecs_of(problem, placement)
-    return Solution(placement, codecs, bound, proved=True, solver="min-cut"), possible
+    return [sides[node] for node in nodes], optimum / units if possible else None
 
 
 def codecs_of(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:
