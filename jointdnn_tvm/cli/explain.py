@@ -13,6 +13,7 @@ from jointdnn_tvm.cli.units import quantity
 HELP = "say why a plan is the best: alternatives, limits, and where it would change"
 
 _CLOSEST = 5  # alternatives that the text shows; the JSON has all
+_REFUSED = 2  # better ones that break a limit
 _AROUND = 3  # regions that the text shows on each side of the present one
 _RUNS = 3  # stages that the text tells one by one
 _CONDITIONS = {
@@ -137,7 +138,7 @@ def _moves(found: Document) -> list[str]:
             refused.append(move)
     rows = [
         (_change(found, move["result"]["change"]), _moved(move), move["result"]["why_not"] or "")
-        for move in _cheapest(refused) + _cheapest(possible)
+        for move in _cheapest(refused, _REFUSED) + _cheapest(possible, _CLOSEST)
     ]
     lines = ["closest alternatives", *_table(rows)] if rows else []
     if stuck:
@@ -145,8 +146,8 @@ def _moves(found: Document) -> list[str]:
     return lines
 
 
-def _cheapest(moves: Iterable[Document]) -> list[Document]:
-    return sorted(moves, key=lambda move: float(move["result"]["change"]))[:_CLOSEST]
+def _cheapest(moves: Iterable[Document], count: int) -> list[Document]:
+    return sorted(moves, key=lambda move: float(move["result"]["change"]))[:count]
 
 
 def _baselines(found: Document) -> list[str]:
