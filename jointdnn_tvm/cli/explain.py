@@ -163,7 +163,7 @@ def _baselines(found: Document) -> list[str]:
 
 def _changes(found: Document) -> list[str]:
     if found["changes"] is None:
-        return ["where the plan changes: not known with limits, blocks or throughput"]
+        return _samples(found)
     lines = ["the best plan as one condition varies"]
     for condition, regions in found["changes"].items():
         name, unit = _CONDITIONS[condition]
@@ -181,6 +181,23 @@ def _changes(found: Document) -> list[str]:
     return lines
 
 
+def _samples(found: Document) -> list[str]:
+    """Where limits, blocks or a bottleneck leave nothing to table."""
+    rows = []
+    for condition, samples in found["samples"].items():
+        name, unit = _CONDITIONS[condition]
+        for index, sample in enumerate(samples):
+            cost = sample["objective"]
+            doubt = "" if sample["proved"] else " (not proved)"
+            rows.append((
+                "" if index else name,
+                quantity(sample["value"], unit),
+                "" if cost is None else quantity(cost, _UNITS[found["objective"]]),
+                sample["why_not"] or _plan_says(sample) + doubt,
+            ))  # fmt: skip
+    return ["the best plan at half and at twice each condition", *_table(rows)]
+
+
 def _where(region: Document, unit: str, first: bool, last: bool) -> str:
     if first and last:
         return "everywhere"
@@ -192,11 +209,15 @@ def _where(region: Document, unit: str, first: bool, last: bool) -> str:
 
 
 def _region_says(region: Document) -> str:
-    if region["this_plan"]:
+    now = region["present"] and not region["this_plan"]
+    return _plan_says(region) + (" (now)" if now else "")
+
+
+def _plan_says(plan: Document) -> str:
+    if plan["this_plan"]:
         return "this plan"
-    codecs = [f"{name} by {codec}" for name, codec in region["codecs"].items() if codec != "none"]
-    says = ", ".join([_stages(region["placement"]), *codecs])
-    return says + (" (now)" if region["present"] else "")
+    codecs = [f"{name} by {codec}" for name, codec in plan["codecs"].items() if codec != "none"]
+    return ", ".join([_stages(plan["placement"]), *codecs])
 
 
 def _stages(placement: Mapping[str, str]) -> str:
