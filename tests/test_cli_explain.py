@@ -100,7 +100,16 @@ closest alternatives
 """
         in text
     )
-    assert text.endswith("where the plan changes: not known with limits, blocks or throughput")
+    assert text.endswith("""\
+the best plan at half and at twice each condition
+  uplink                 4 kbit/s   10.5 s   this plan
+                         16 kbit/s  10.5 s   this plan
+  downlink               8 kbit/s   10.5 s   this plan
+                         32 kbit/s  10.5 s   this plan
+  round trip             100 ms     10.5 s   this plan
+                         400 ms     10.5 s   this plan
+  slowdown of the cloud  0.5x       3.325 s  mobile: a; cloud: b; mobile: c
+                         2x         10.5 s   this plan""")
 
 
 def test_a_given_placement_stands_beside_the_optimum() -> None:

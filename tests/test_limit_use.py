@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from jointdnn_tvm.placement import InfeasibleError, Limits, solve
+from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement import Answer, InfeasibleError, Limits, solve
 from jointdnn_tvm.placement.limit_use import limit_uses
 from tests.exhaustive import best_by_search, exact
 from tests.random_problems import random_problem, with_limits
@@ -43,3 +44,23 @@ def test_a_limit_binds_when_its_absence_gives_a_better_plan(block: int) -> None:
             bound, slack = bound + bool(use.binding), slack + (not use.binding)
     assert bound > 10
     assert slack > 10
+
+
+def test_what_is_not_proved_in_time_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = replace(random_problem(5, chain=True), limits=Limits(max_cloud_s=10.0))
+    answer = solve(problem)
+
+    def unproved(*_: object) -> Answer:
+        return replace(answer, status="feasible")
+
+    def too_late(*_: object) -> Answer:
+        raise ProblemError("time is up")
+
+    for instead in (unproved, too_late):
+        monkeypatch.setattr("jointdnn_tvm.placement.limit_use.solve", instead)
+        use = limit_uses(problem, answer, answer.objective, 0.0)["max_cloud_s"]
+        assert (use.objective_without, use.binding) == (None, None)
+        assert use.share == answer.cloud_s / 10
+    monkeypatch.setattr("jointdnn_tvm.placement.limit_use.solve", unproved)
+    use = limit_uses(problem, answer, answer.objective + 1, 0.0)["max_cloud_s"]
+    assert (use.objective_without, use.binding) == (answer.objective, True)

@@ -9,17 +9,10 @@ import pytest
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import Limits, Problem, evaluate, fixed_placement, solve
-from jointdnn_tvm.placement.plan_changes import CONDITIONS, Region, plan_changes
-from jointdnn_tvm.placement.plan_table import at_condition
+from jointdnn_tvm.placement.conditions import CONDITIONS, present_value, with_value
+from jointdnn_tvm.placement.plan_changes import Region, plan_changes
 from tests.exhaustive import best_by_search
 from tests.random_problems import random_problem
-
-
-def there(problem: Problem, condition: str, value: float) -> Problem:
-    """The problem at another value of one condition."""
-    if condition == "slowdown":
-        return at_condition(problem, problem.link, value)
-    return replace(problem, link=replace(problem.link, **{condition: value}))
 
 
 def cost(problem: Problem, region: Region) -> float:
@@ -40,17 +33,17 @@ def test_a_fresh_solve_agrees_on_both_sides_of_each_change(block: int) -> None:
             for region in regions:
                 middle = (region.least * region.most) ** 0.5
                 for at in (region.least * (1 + 1e-6), middle, region.most * (1 - 1e-6)):
-                    moved = there(problem, condition, at)
+                    moved = with_value(problem, condition, at)
                     best = solve(moved).objective
                     assert cost(moved, region) == pytest.approx(best, rel=1e-9, abs=1e-15), seed
             if len(problem.operators) < 5:
-                moved = there(problem, condition, regions[0].least)
+                moved = with_value(problem, condition, regions[0].least)
                 best_there, _ = best_by_search(moved) or (0, 0)
                 assert cost(moved, regions[0]) == pytest.approx(float(best_there), rel=1e-9)
             for left, right in itertools.pairwise(regions):
                 assert left.most == right.least
                 changes += 1
-                outside = there(problem, condition, right.most)
+                outside = with_value(problem, condition, right.most)
                 assert cost(outside, left) > cost(outside, right), f"seed {seed}: no change"
     assert changes > 50
 
@@ -60,7 +53,7 @@ def test_the_answer_is_in_the_region_of_the_present() -> None:
         problem = random_problem(seed)
         answer = solve(problem)
         for condition, regions in plan_changes(problem, answer).items():
-            present = 1.0 if condition == "slowdown" else getattr(problem.link, condition)
+            present = present_value(problem, condition)
             (here,) = [region for region in regions if region.present]
             assert here.least * (1 - 1e-9) <= present <= here.most * (1 + 1e-9)
             assert [r for r in regions if r.this_plan] in ([here], [])

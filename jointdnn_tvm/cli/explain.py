@@ -13,6 +13,7 @@ from jointdnn_tvm.cli.units import quantity
 HELP = "say why a plan is the best: alternatives, limits, and where it would change"
 
 _CLOSEST = 5  # alternatives that the text shows; the JSON has all
+_REFUSED = 2  # better ones that break a limit
 _AROUND = 3  # regions that the text shows on each side of the present one
 _RUNS = 3  # stages that the text tells one by one
 _CONDITIONS = {
@@ -137,7 +138,7 @@ def _moves(found: Document) -> list[str]:
             refused.append(move)
     rows = [
         (_change(found, move["result"]["change"]), _moved(move), move["result"]["why_not"] or "")
-        for move in _cheapest(refused) + _cheapest(possible)
+        for move in _cheapest(refused, _REFUSED) + _cheapest(possible, _CLOSEST)
     ]
     lines = ["closest alternatives", *_table(rows)] if rows else []
     if stuck:
@@ -145,8 +146,8 @@ def _moves(found: Document) -> list[str]:
     return lines
 
 
-def _cheapest(moves: Iterable[Document]) -> list[Document]:
-    return sorted(moves, key=lambda move: float(move["result"]["change"]))[:_CLOSEST]
+def _cheapest(moves: Iterable[Document], count: int) -> list[Document]:
+    return sorted(moves, key=lambda move: float(move["result"]["change"]))[:count]
 
 
 def _baselines(found: Document) -> list[str]:
@@ -162,7 +163,7 @@ def _baselines(found: Document) -> list[str]:
 
 def _changes(found: Document) -> list[str]:
     if found["changes"] is None:
-        return ["where the plan changes: not known with limits, blocks or throughput"]
+        return _samples(found)
     lines = ["the best plan as one condition varies"]
     for condition, regions in found["changes"].items():
         name, unit = _CONDITIONS[condition]
@@ -180,6 +181,23 @@ def _changes(found: Document) -> list[str]:
     return lines
 
 
+def _samples(found: Document) -> list[str]:
+    """Where limits, blocks or a bottleneck leave nothing to table."""
+    rows = []
+    for condition, samples in found["samples"].items():
+        name, unit = _CONDITIONS[condition]
+        for index, sample in enumerate(samples):
+            cost = sample["objective"]
+            doubt = "" if sample["proved"] else " (not proved)"
+            rows.append((
+                "" if index else name,
+                quantity(sample["value"], unit),
+                "" if cost is None else quantity(cost, _UNITS[found["objective"]]),
+                sample["why_not"] or _plan_says(sample) + doubt,
+            ))  # fmt: skip
+    return ["the best plan at half and at twice each condition", *_table(rows)]
+
+
 def _where(region: Document, unit: str, first: bool, last: bool) -> str:
     if first and last:
         return "everywhere"
@@ -191,11 +209,15 @@ def _where(region: Document, unit: str, first: bool, last: bool) -> str:
 
 
 def _region_says(region: Document) -> str:
-    if region["this_plan"]:
+    now = region["present"] and not region["this_plan"]
+    return _plan_says(region) + (" (now)" if now else "")
+
+
+def _plan_says(plan: Document) -> str:
+    if plan["this_plan"]:
         return "this plan"
-    codecs = [f"{name} by {codec}" for name, codec in region["codecs"].items() if codec != "none"]
-    says = ", ".join([_stages(region["placement"]), *codecs])
-    return says + (" (now)" if region["present"] else "")
+    codecs = [f"{name} by {codec}" for name, codec in plan["codecs"].items() if codec != "none"]
+    return ", ".join([_stages(plan["placement"]), *codecs])
 
 
 def _stages(placement: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from jointdnn_tvm.placement.baselines import BASELINES, all_baselines
@@ -130,21 +130,20 @@ def _why_impossible(problem: Problem, name: str) -> str:
     first, later = next(
         (first, later)
         for first in stuck[MOBILE]
+        for after in (_after(problem, first, reads=name == "dads"),)
         for later in stuck[CLOUD]
-        if later in _after(problem, first, reads=name == "dads")
+        if later in after
     )
     return f"{first!r} runs on the cloud only and {later!r} after it on the mobile only"
 
 
-def _after(problem: Problem, name: str, *, reads: bool) -> Iterable[str]:
-    """The operators later in the order, or those that need what an operator makes."""
+def _after(problem: Problem, name: str, *, reads: bool) -> set[str]:
+    """The operators later in the order, or (``reads``) those that need what an operator makes."""
+    later = [o.name for o in problem.operators[problem.positions[name] + 1 :]]
     if not reads:
-        return [o.name for o in problem.operators[problem.positions[name] + 1 :]]
-    reached = {name}
-    for tensor in sorted(
-        (t for t in problem.tensors if t.producer),
-        key=lambda t: problem.positions[t.producer or ""],
-    ):
-        if tensor.producer in reached:
-            reached.update(tensor.consumers)
-    return reached
+        return set(later)
+    needs = {name}
+    for operator in later:
+        if any(t.producer in needs and operator in t.consumers for t in problem.tensors):
+            needs.add(operator)
+    return needs

@@ -18,8 +18,10 @@ from jointdnn_tvm.placement.limit_use import LimitUse, limit_uses
 from jointdnn_tvm.placement.plan_changes import Region, plan_changes
 from jointdnn_tvm.placement.problem import Problem
 from jointdnn_tvm.placement.solve import Answer, solve
+from jointdnn_tvm.placement.what_if import Sample, what_if
 
 FORMAT = "jointdnn-explanation/1"
+_SAMPLE_LIMIT_S = 10.0  # there are eight of them
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Explanation:
 
     ``optimum`` is the least objective within the limits: the answer's own, unless its placement
     was given. ``busy_s`` is how long a query keeps each resource busy. ``changes`` holds the
-    regions of each condition, or is None where plans cannot be tabled.
+    regions of each condition; with limits, blocks or for throughput, where plans cannot be tabled,
+    it is None and ``samples`` holds the plans at half and twice of each condition instead.
     """
 
     answer: Answer
@@ -41,6 +44,7 @@ class Explanation:
     moves: tuple[Move, ...]
     baselines: Mapping[str, Alternative]
     changes: Mapping[str, tuple[Region, ...]] | None
+    samples: Mapping[str, tuple[Sample, ...]] | None
 
     @property
     def bottleneck(self) -> str:
@@ -81,4 +85,5 @@ def explain(
         moves=moves(problem, answer),
         baselines=baselines(problem, answer),
         changes=plan_changes(problem, answer) if tabled else None,
+        samples=None if tabled else what_if(problem, answer, min(time_limit_s, _SAMPLE_LIMIT_S)),
     )

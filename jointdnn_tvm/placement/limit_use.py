@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.evaluate import evaluate
 from jointdnn_tvm.placement.min_cut import EQUAL_PARTS
 from jointdnn_tvm.placement.problem import Limits, Problem
@@ -37,16 +38,22 @@ def limit_uses(
     metrics = evaluate(problem, answer.placement, answer.codecs)
     uses = {}
     for name, limit in problem.limits.active.items():
-        rest = {other: value for other, value in problem.limits.active.items() if other != name}
-        looser = Limits(**rest, latency_sigmas=problem.limits.latency_sigmas)
-        best = solve(replace(problem, limits=looser), time_limit_s)
-        better = best.objective < optimum * (1 - 1 / EQUAL_PARTS)
-        known = better or best.status == "optimal"
-        uses[name] = LimitUse(
-            taken=metrics.limited(name),
-            limit=limit,
-            share=metrics.limited(name) / limit if limit else None,
-            objective_without=best.objective if known else None,
-            binding=better if known else None,
-        )
+        without, binding = _without(problem, name, optimum, time_limit_s)
+        taken = metrics.limited(name)
+        uses[name] = LimitUse(taken, limit, taken / limit if limit else None, without, binding)
     return uses
+
+
+def _without(
+    problem: Problem, name: str, optimum: float, time_limit_s: float
+) -> tuple[float, bool] | tuple[None, None]:
+    """The best objective without a limit and whether it is better, or None for not known."""
+    rest = {other: value for other, value in problem.limits.active.items() if other != name}
+    looser = Limits(**rest, latency_sigmas=problem.limits.latency_sigmas)
+    try:
+        best = solve(replace(problem, limits=looser), time_limit_s)
+    except ProblemError:  # the time is up: what fewer limits leave cannot be infeasible
+        return None, None
+    if best.objective < optimum * (1 - 1 / EQUAL_PARTS):
+        return best.objective, True
+    return (best.objective, False) if best.status == "optimal" else (None, None)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from math import fsum, isclose, prod
 from typing import NamedTuple
 
+from jointdnn_tvm.placement.conditions import CONDITIONS, present_value, with_value
 from jointdnn_tvm.placement.evaluate import evaluate
-from jointdnn_tvm.placement.plan_table import Ranges, TablePlan, at_condition, plan_table
+from jointdnn_tvm.placement.plan_table import Ranges, TablePlan, plan_table
 from jointdnn_tvm.placement.problem import Link, Problem, Side
 from jointdnn_tvm.placement.solve import Answer
 
-CONDITIONS = ("uplink_bps", "downlink_bps", "rtt_s", "slowdown")
 _RATES = 2  # of them: what varies linearly is one over the rate
 _RATE_FACTOR = 1000.0  # how far from the present rate the plans are looked for
 _LARGEST = 1e100
@@ -59,7 +59,7 @@ def plan_changes(problem: Problem, answer: Answer) -> dict[str, tuple[Region, ..
 
 
 def _regions(problem: Problem, answer: Answer, condition: str) -> tuple[Region, ...]:
-    present = _present(problem.link)
+    present = tuple(present_value(problem, name) for name in CONDITIONS)
     fixed = {name: (value, value) for name, value in zip(CONDITIONS, present, strict=True)}
     least, most = _range(problem.link, condition)
     plans = plan_table(problem, Ranges(**{**fixed, condition: (least, most)})).plans
@@ -81,10 +81,6 @@ def _regions(problem: Problem, answer: Answer, condition: str) -> tuple[Region, 
         plan = replace(regions[here], placement=answer.placement, codecs=answer.codecs)
         regions[here] = replace(plan, this_plan=True)
     return tuple(regions)
-
-
-def _present(link: Link) -> tuple[float, ...]:
-    return (link.uplink_bps, link.downlink_bps, link.rtt_s, 1.0)
 
 
 def _range(link: Link, condition: str) -> tuple[float, float]:
@@ -131,12 +127,7 @@ def _envelope(
 def _costs_the_same(problem: Problem, answer: Answer, region: Region, condition: str) -> bool:
     """Whether the answer is as good as a region's plan at both of its ends, so in between too."""
     for value in (region.least, region.most):
-        link, slowdown = problem.link, 1.0
-        if condition == "slowdown":
-            slowdown = value
-        else:
-            link = replace(link, **{condition: value})
-        there = at_condition(problem, link, slowdown)
+        there = with_value(problem, condition, value)
         ours, best = (
             evaluate(there, placement, codecs).objective(there.objective)
             for placement, codecs in (
