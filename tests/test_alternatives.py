@@ -34,7 +34,6 @@ def test_each_move_costs_what_its_best_codecs_make_of_it(block: int) -> None:
         limited, codecs = seed % 2 == 0, seed % 3 == 0
         problem = random_problem(
             seed,
-            chain=limited or None,
             codecs=codecs,
             most=4 if codecs else 6,
             objectives=("latency", "energy", "throughput") if limited else ("latency", "energy"),
@@ -82,7 +81,7 @@ def test_every_baseline_stands_beside_the_answer_or_says_why_not(block: int) -> 
         "dads": is_one_way,
     }
     for seed in range(block * 100, (block + 1) * 100):
-        problem = random_problem(seed, chain=seed % 2 == 0 or None)
+        problem = random_problem(seed)
         if seed % 2 == 0:
             problem = with_limits(problem, seed)
         try:

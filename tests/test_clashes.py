@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import InfeasibleError, Limits, Link, Operator, Problem, SideCost
+from jointdnn_tvm.placement.clashes import find_clashes
 from jointdnn_tvm.placement.milp import solve_with_limits
+from tests.test_solve import densenet_like
 
 # Mobile: 4 s, 8 J each; cloud: 1 s each. The input is 1 s up, at 3 W, and goes to both.
 PROBLEM = Problem.from_json(
@@ -55,3 +59,9 @@ def test_a_deadline_with_spreads() -> None:
         )
     (clash,) = caught.value.clashes
     assert clash.least == pytest.approx(2 + 2 * 0.5 * 2**0.5)
+
+
+def test_no_time_is_one_clear_line() -> None:
+    problem = replace(densenet_like(0), limits=Limits(max_latency_s=0.2, max_cloud_s=0.1))
+    with pytest.raises(ProblemError, match="the time was up before it was clear which of them"):
+        find_clashes(problem, until=time.monotonic())

@@ -19,7 +19,7 @@ def test_a_limit_binds_when_its_absence_gives_a_better_plan(block: int) -> None:
     bound = slack = 0
     for seed in range(block * 60, (block + 1) * 60):
         codecs = seed % 3 == 0
-        problem = random_problem(seed, chain=True, codecs=codecs, most=4 if codecs else 6)
+        problem = random_problem(seed, codecs=codecs, most=4 if codecs else 6)
         problem = with_limits(problem, seed)
         try:
             answer = solve(problem)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
-from jointdnn_tvm.placement import InfeasibleError, Limits, Problem
+from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement import InfeasibleError, Limits, Problem, solve
 from jointdnn_tvm.placement.milp import solve_with_limits
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
 from tests.random_problems import LIMITS, random_problem, with_limits
+from tests.test_solve import densenet_like
 
 OBJECTIVES = ("latency", "energy", "throughput")
 
@@ -85,3 +89,31 @@ def test_throughput_is_the_best_of_all_placements(codecs: bool) -> None:
     for seed in range(200):
         most = 3 if codecs else 6
         check(random_problem(seed, most=most, objectives=("throughput",), codecs=codecs), seed)
+
+
+def test_a_large_network_is_proved() -> None:
+    problem = replace(densenet_like(0), limits=Limits(max_cloud_s=0.1))
+    answer = solve(problem)
+    assert (answer.status, answer.solver) == ("optimal", "milp")
+    assert answer.cloud_s <= 0.1
+    assert answer.objective > solve(replace(problem, limits=Limits())).objective
+
+
+def test_no_time_leaves_a_plan_and_a_bound() -> None:
+    problem = replace(densenet_like(0), objective="throughput")
+    answer = solve(problem, time_limit_s=0.5)
+    assert answer.status == "feasible"
+    assert answer.bound is not None
+    assert 0.9 * answer.objective < answer.bound < answer.objective
+
+
+def test_no_time_and_no_plan_is_one_clear_line() -> None:
+    problem = replace(densenet_like(0), limits=Limits(max_cloud_s=0.1))
+    with pytest.raises(ProblemError, match="time is up before a placement within the limits"):
+        solve(problem, time_limit_s=0.0)
+
+
+def test_highs_is_loaded_only_when_it_solves() -> None:
+    code = "import sys, jointdnn_tvm.placement; print('highspy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ Terms = Mapping[int, float]
 """A sum of multiples of columns."""
 
 _TOLERANCE = 1e-9  # absolute, on rows and on columns that must be integers
+_COST_TOLERANCE = 1e-7  # absolute
 
 
 @dataclass
@@ -53,13 +55,34 @@ class Outcome(NamedTuple):
 
 
 def minimise(
-    program: Program, costs: Terms, time_limit_s: float, start: Mapping[int, float] | None = None
+    program: Program,
+    costs: Terms,
+    time_limit_s: float,
+    start: Mapping[int, float] | None = None,
+    *,
+    relaxed: bool = False,
 ) -> Outcome:
-    """The columns that make ``costs`` least.
+    """The columns that make ``costs`` least; with ``relaxed``, they may all be fractions.
 
     ``start`` gives values of integer columns that are known to be possible. When nothing is, the
     outcome has ended without columns.
     """
+    until = time.monotonic() + time_limit_s
+    model = _highs_model(program, costs, relaxed=relaxed)
+    outcome = _run(model, time_limit_s, start)
+    columns = outcome.columns if start and outcome.ended else None
+    if columns is not None and value_of(costs, columns) > outcome.bound + _COST_TOLERANCE:
+        # HiGHS 1.16 can answer with the start itself when its presolve made a better one of it.
+        return _run(model, until - time.monotonic(), None)
+    return outcome
+
+
+def value_of(terms: Terms, columns: Sequence[float]) -> float:
+    """A sum of columns, of which these are the values."""
+    return sum(value * columns[column] for column, value in terms.items())
+
+
+def _run(model: highspy.HighsLp, time_limit_s: float, start: Mapping[int, float] | None) -> Outcome:
     import highspy  # takes long, and few problems need it
 
     with _quiet():
@@ -67,7 +90,7 @@ def minimise(
     for option, value in _OPTIONS.items():
         highs.setOptionValue(option, value)
     highs.setOptionValue("time_limit", max(0.0, time_limit_s))
-    highs.passModel(_highs_model(program, costs))
+    highs.passModel(model)
     if start:
         highs.setSolution(len(start), np.array(list(start)), np.array(list(start.values())))
     highs.run()
@@ -75,7 +98,7 @@ def minimise(
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     columns = list(highs.getSolution().col_value) if found else None
     if status == highspy.HighsModelStatus.kOptimal:
-        bound = info.mip_dual_bound if any(program.integer) else info.objective_function_value
+        bound = info.mip_dual_bound if len(model.integrality_) else info.objective_function_value
         return Outcome(columns, bound, ended=True)
     nothing = status == highspy.HighsModelStatus.kInfeasible
     return Outcome(None if nothing else columns, info.mip_dual_bound, ended=nothing)
@@ -107,7 +130,7 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _highs_model(program: Program, costs: Terms) -> highspy.HighsLp:
+def _highs_model(program: Program, costs: Terms, *, relaxed: bool) -> highspy.HighsLp:
     import highspy
 
     model = highspy.HighsLp()
@@ -123,5 +146,6 @@ def _highs_model(program: Program, costs: Terms) -> highspy.HighsLp:
     model.a_matrix_.index_ = np.array([column for row in entries for column, _ in row])
     model.a_matrix_.value_ = np.array([value for row in entries for _, value in row])
     integer, free = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
-    model.integrality_ = [integer if needed else free for needed in program.integer]
+    if any(program.integer) and not relaxed:
+        model.integrality_ = [integer if needed else free for needed in program.integer]
     return model

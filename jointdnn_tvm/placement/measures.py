@@ -15,6 +15,7 @@ from jointdnn_tvm.placement.problem import MOBILE, Codec, Operator, Problem, Sid
 Number = TypeVar("Number", float, Fraction)
 
 BUSY = ("mobile_busy", "uplink", "cloud_busy", "downlink")
+MEASURES = ("latency", "energy", "cloud", "weights", "error", *BUSY)
 MADE_OF = {
     "latency": ("latency",),
     "energy": ("energy",),

@@ -7,120 +7,152 @@ forbids, or that costs more than the program says, is cut off.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement.evaluate import Metrics, evaluate
-from jointdnn_tvm.placement.integer_program import minimise
-from jointdnn_tvm.placement.linear_model import LinearModel, value_of
+from jointdnn_tvm.placement.integer_program import Outcome, minimise, value_of
+from jointdnn_tvm.placement.judged_plan import JudgedPlan, judge
+from jointdnn_tvm.placement.lagrangian import Relaxed, relax
+from jointdnn_tvm.placement.linear_model import LinearModel
 from jointdnn_tvm.placement.min_cut import minimum_cut
-from jointdnn_tvm.placement.problem import OBJECTIVES, Problem, Side
-from jointdnn_tvm.placement.solution import LIMIT_SLACK, InfeasibleError, Solution
+from jointdnn_tvm.placement.problem import Problem
+from jointdnn_tvm.placement.solution import InfeasibleError, Solution
 
-# The costs of a plan that takes one unit: the solver's tolerances are 1e-9 of it to 1e-15.
-_SCALE = 1e6
-# Plans that differ by less, relative, are equal, and the one with the fewest switches is taken.
-_EQUAL = 1e-10
+_SCALE = 1e6  # what a plan that takes one unit costs: the solver's tolerances are absolute
+_EQUAL = 1e-10  # relative: plans that differ by less are equal, and fewest switches decide
 _PROVED = 1e-9  # relative, between a plan and the bound
+_ROUNDS = 20
 
 
-@dataclass(frozen=True)
-class Found:
-    """A plan, its value of what was to be least, and what no plan is below."""
+class OutOfTimeError(ProblemError):
+    """The time is up, and nothing can be told yet."""
 
-    placement: dict[str, Side]
-    codecs: dict[str, str]
-    value: float
+
+class Found(NamedTuple):
+    """A plan, and what no plan within the limits is below."""
+
+    plan: JudgedPlan
     bound: float
+
+    def is_proved(self, target: str) -> bool:
+        """Whether the plan takes least of the target."""
+        return self.bound >= self.plan.value(target) * (1 - _PROVED)
 
 
 def solve_with_limits(problem: Problem, time_limit_s: float = 60.0) -> Solution:
     """A placement that is optimal within the limits, with the fewest switches among equal ones.
 
     When the time is up, the best one found, with a bound. Raises `InfeasibleError` when no
-    placement meets the limits, and `ProblemError` when the time is up before one is found.
+    placement meets the limits, and `ProblemError` when the time is up before that, or a placement
+    within them, is found.
     """
     until = time.monotonic() + time_limit_s
     if problem.objective != "throughput":
         free = minimum_cut(problem)
-        if within_limits(problem, evaluate(problem, free.placement, free.codecs)):
+        if judge(problem, free.placement, free.codecs).within(problem.limits):
             return free
     found = least(problem, problem.objective, until)
     if found is None:
         from jointdnn_tvm.placement.clashes import find_clashes
 
         raise InfeasibleError(find_clashes(problem, until))
-    proved = found.bound >= found.value * (1 - _PROVED)
-    bound = found.value if proved else found.bound
-    return Solution(found.placement, found.codecs, bound, proved, solver="milp")
+    plan, proved = found.plan, found.is_proved(problem.objective)
+    bound = plan.value(problem.objective) if proved else found.bound
+    return Solution(plan.placement, plan.codecs, bound, proved, solver="milp")
 
 
-def within_limits(problem: Problem, metrics: Metrics) -> bool:
-    """Whether a plan meets every limit, up to `LIMIT_SLACK`."""
-    return all(
-        metrics.limited(name) <= limit * (1 + LIMIT_SLACK)
-        for name, limit in problem.limits.active.items()
-    )
-
-
-def least(
-    problem: Problem, target: str, until: float, at_most: float | None = None
-) -> Found | None:
+def least(problem: Problem, target: str, until: float) -> Found | None:
     """The plan within the limits that takes least of an objective, or of what a limit bounds.
 
-    None when no plan meets the limits. Raises `ProblemError` when the time is up before one is
-    found.
+    None when no plan meets the limits. Raises `OutOfTimeError` when the time is up (of the clock
+    `time.monotonic`) before one is found.
     """
-    search = _Search(problem, target, until, at_most)
+    search = _Search(problem, target, until, relax(problem, target, until))
     found = search.run()
-    if found is not None and at_most is None and found.value < search.model.unit / 8:
-        # The unit was a bad guess: what differs by little may have been told equal.
-        return least(problem, target, until, found.value) or found
+    if found is not None and found.plan.value(target) < search.unit / 8:
+        # The unit was a bad guess: plans that differ by little may have been told equal.
+        found = _Search(problem, target, until, Relaxed(*found)).run()
     return found
 
 
 class _Search:
     """Solves, judges, cuts off, and solves again."""
 
-    def __init__(
-        self, problem: Problem, target: str, until: float, at_most: float | None = None
-    ) -> None:
-        self.model = LinearModel(problem, target, at_most)
+    def __init__(self, problem: Problem, target: str, until: float, known: Relaxed) -> None:
         self._problem, self._target, self._until = problem, target, until
-        self._best: Found | None = None
-        self._cut: list[dict[str, Side]] = []
+        self._best, self._bound = known
+        at_most = None if known.plan is None else known.plan.value(target)
+        self._model = LinearModel(problem, target, at_most)
+        self._costs = {column: _SCALE * value for column, value in self._model.target.items()}
+        toll = _SCALE * _EQUAL / (1 + len(self._model.switches))
+        for column in self._model.switches:
+            self._costs[column] = self._costs.get(column, 0.0) + toll
+
+    @property
+    def unit(self) -> float:
+        """What the target is counted in."""
+        return self._model.unit
 
     def run(self) -> Found | None:
         """The best plan; None when the limits clash."""
-        toll = _SCALE * _EQUAL / (1 + len(self.model.switches))
-        costs = {column: _SCALE * value for column, value in self.model.target.items()}
-        for column in self.model.switches:
-            costs[column] = costs.get(column, 0.0) + toll
-        while True:
-            left_s = self._until - time.monotonic()
-            outcome = minimise(self.model.program, costs, left_s)
-            bound = max(0.0, (outcome.bound / _SCALE - _EQUAL) * self.model.unit)
-            if outcome.columns is None:
-                if not outcome.ended and self._best is None:
-                    raise ProblemError(
-                        "time is up before a placement within the limits was found: "
-                        "allow more time, or set fewer limits"
-                    )
-                return self._best
-            claimed = value_of(self.model.target, outcome.columns)
-            placement, codecs = self.model.plan(outcome.columns)
-            metrics = evaluate(self._problem, placement, codecs)
-            value = _value(metrics, self._target)
-            as_told = value <= claimed * self.model.unit * (1 + _EQUAL)
-            if within_limits(self._problem, metrics):
-                if self._best is None or value < self._best.value * (1 - _EQUAL):
-                    self._best = Found(placement, codecs, value, bound)
-                if as_told or not outcome.ended:
-                    return Found(placement, codecs, value, bound)
-            if placement in self._cut or not self.model.spread_cut(placement):
-                self.model.exclude(outcome.columns)
-            self._cut.append(placement)
+        self._approach()
+        start = None
+        if self._best is not None:
+            start = self._model.start(self._best.placement, self._best.codecs)
+        while not self._is_last(self._solve(start)):
+            pass
+        return None if self._best is None else Found(self._best, self._bound)
 
+    def _approach(self) -> None:
+        """Tell what the standard deviation is near the best fractions: these are quickly found."""
+        for _ in range(_ROUNDS):
+            outcome = self._solve(None, relaxed=True)
+            if outcome.columns is None or not self._model.spread_cut(outcome.columns):
+                break
 
-def _value(metrics: Metrics, target: str) -> float:
-    return metrics.objective(target) if target in OBJECTIVES else metrics.limited(target)
+    def _solve(self, start: Mapping[int, float] | None, *, relaxed: bool = False) -> Outcome:
+        left_s = self._until - time.monotonic()
+        return minimise(self._model.program, self._costs, left_s, start, relaxed=relaxed)
+
+    def _is_last(self, outcome: Outcome) -> bool:
+        """Take note of what was found; if it is not the last, it is cut off."""
+        self._bound = max(self._bound, (outcome.bound / _SCALE - _EQUAL) * self.unit)
+        if outcome.columns is None:
+            if outcome.ended and self._best is not None:
+                self._bound = self._best.value(self._target)  # all others were cut off
+            return outcome.ended or self._in_time()
+        plan = judge(self._problem, *self._model.plan(outcome.columns))
+        value = plan.value(self._target)
+        within = plan.within(self._problem.limits)
+        if within:
+            self._best = self._better(plan)
+        if not outcome.ended:
+            return self._in_time()
+        claimed = value_of(self._model.target, outcome.columns) * self.unit
+        if within and value <= claimed * (1 + _EQUAL):
+            return True
+        if self._best is not None and self._best.value(self._target) <= claimed:
+            return True
+        if not self._model.spread_cut(outcome.columns):
+            self._model.exclude(outcome.columns)
+        return False
+
+    def _better(self, plan: JudgedPlan) -> JudgedPlan:
+        """The better of a plan and the best so far."""
+        if self._best is None:
+            return plan
+        value, best = plan.value(self._target), self._best.value(self._target)
+        if abs(value - best) <= _EQUAL * best:
+            fewer = plan.metrics.switches <= self._best.metrics.switches
+            return plan if fewer else self._best
+        return plan if value < best else self._best
+
+    def _in_time(self) -> bool:
+        """True once the time is up; raises `OutOfTimeError` when nothing was found by then."""
+        if self._best is None:
+            raise OutOfTimeError(
+                "time is up before a placement within the limits was found: "
+                "allow more time, or set fewer limits"
+            )
+        return True

@@ -52,15 +52,17 @@ def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
 
     Only limits and throughput can need the time; when it is up the answer is the best placement
     found, with a bound. Raises `InfeasibleError` when no placement meets the limits, and
-    `ProblemError` when the time is up before one is found, or before a chain is solved.
+    `ProblemError` when the time is up before one is found, or before a chain
+    with blocks is solved.
     """
     started = time.perf_counter()
-    bounded = bool(problem.limits.active) or problem.objective == "throughput"
-    if problem.blocks or (bounded and problem.is_chain):
-        return _answer(problem, solve_chain(problem, time_limit_s), started)
-    if bounded:
-        return _answer(problem, solve_with_limits(problem, time_limit_s), started)
-    return _answer(problem, minimum_cut(problem), started)
+    if problem.blocks:
+        solution = solve_chain(problem, time_limit_s)
+    elif problem.limits.active or problem.objective == "throughput":
+        solution = solve_with_limits(problem, time_limit_s)
+    else:
+        solution = minimum_cut(problem)
+    return _answer(problem, solution, started)
 
 
 def fixed_placement(
