@@ -106,7 +106,6 @@ class ScheduleForCpu:
         sch.reorder(*outer, channel_out, pixel_out, pixel_in, channel_mid, channel_in)
         sch.parallel(sch.fuse(*outer, channel_out))
         sch.compute_at(reduction, pixel_out, preserve_unit_loops=True)
-        sch.set_scope(reduction, 0, "local")
         depth = len(sch.get_loops(output)) - 3
         spatial = len(shape)
         inner = sch.get_loops(reduction)[depth:]

@@ -138,7 +138,7 @@ class _Writer:
         top = y * conv.strides[0] - conv.padding[0]
 
         def vector(first: Any, lanes: int) -> list[Any]:
-            sums, take = emit.allocate("sums", count * lanes, "local")
+            sums, take = emit.allocate("sums", count * lanes)
 
             def at(pixel: int, lane: Any) -> Any:
                 return lane + pixel * lanes
