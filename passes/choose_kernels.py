@@ -15,6 +15,7 @@ from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.packing import Array, Packing
 from jointdnn_tvm.passes.kernels.pooling import Pooling
+from jointdnn_tvm.passes.kernels.softmax import Softmax
 from jointdnn_tvm.passes.kernels.winograd import Winograd, fast_algorithms
 from jointdnn_tvm.passes.layouts import dims, has_static_shape
 from jointdnn_tvm.targets import TargetProfile
@@ -189,7 +190,13 @@ def _pool(call: relax.Call, shape: Sequence[int]) -> Pooling | None:
     return pool if fits and (largest or dilation == (1, 1)) else None
 
 
+def _softmax(call: relax.Call, shape: Sequence[int]) -> Softmax | None:
+    axis = int(call.attrs.axis) % len(shape)
+    return Softmax(tuple(shape), axis) if len(shape) > 1 else None
+
+
 _PLAIN_CHOICES: dict[str, Callable[[relax.Call, Sequence[int]], Plain | None]] = {
     "relax.nn.avg_pool2d": _pool,
     "relax.nn.max_pool2d": _pool,
+    "relax.nn.softmax": _softmax,
 }

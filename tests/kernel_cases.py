@@ -195,6 +195,21 @@ def pool(image: Shape, window: Shape, then: str = "", *, kind: str = "max", **op
     return Case(name, inputs, weights, compute, expect)
 
 
+def softmax(shape: Shape, axis: int, then: str = "") -> Case:
+    """Along an axis counted from the front."""
+    epilogue = EPILOGUES[then]
+
+    def compute(x: Any, *rest: Any) -> Any:
+        return epilogue.compute(op.nn.softmax(x, axis=axis), *rest)
+
+    def expect(x: Array, *rest: Array) -> Array:
+        powers = np.exp(x - x.max(axis, keepdims=True))
+        return epilogue.expect(powers / powers.sum(axis, keepdims=True), *rest)
+
+    inputs, weights = (shape, *epilogue.inputs(shape)), epilogue.weights(shape)
+    return Case(f"softmax_{_text(shape)}_{axis}_{then}", inputs, weights, compute, expect)
+
+
 def dense(x: Shape, columns: int, then: str = "") -> Case:
     """A product with a matrix of weights."""
     kernel = (x[-1], columns)
