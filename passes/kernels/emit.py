@@ -106,12 +106,13 @@ def bind(name: str, value: Any) -> tuple[Any, Any]:
     return variable, tirx.Bind(variable, value)
 
 
-def allocate(name: str, size: int, scope: str = "global") -> tuple[Any, Any]:
+def allocate(name: str, size: int) -> tuple[Any, Any]:
     """A float32 scratch buffer and the statement that allocates it.
 
-    ``local`` ones of constant size live in registers or on the stack.
+    TVM takes those of fewer than 256 numbers from the stack, where LLVM turns them into registers.
+    Longer ones, and those of scope ``local`` whatever their size, cost a call each time.
     """
-    buffer = tirx.decl_buffer((size,), "float32", name, scope=scope)
+    buffer = tirx.decl_buffer((size,), "float32", name)
     return buffer, tirx.AllocBuffer(buffer, {})
 
 
