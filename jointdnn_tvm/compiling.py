@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import shutil
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ from tvm.ir.instrument import DumpIR
 
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
+from jointdnn_tvm.linking import find_linker
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
@@ -35,7 +33,7 @@ def compile_library(
     BuildError says why the module cannot be built; LinkError, that nothing can be linked.
     """
     target = tvm_target(profile)
-    link = _linker(profile)
+    link = find_linker(profile)
     try:
         with target, pass_context(dump_ir):
             lowered, weights = lower(module, target, profile)
@@ -159,28 +157,3 @@ def pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
             f"the folder {dump_to} cannot be written ({error.strerror}); choose another --dump-ir"
         ) from error
     return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(dump_to))])
-
-
-def _linker(profile: TargetProfile) -> Callable[..., None]:
-    """Find the first of the target's linkers that is on this machine."""
-    candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
-    command = next((c for c in candidates if c and shutil.which(c[0])), None)
-    if command is None:
-        raise LinkError(
-            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
-            f"and this machine has none of them; install the package {profile.linker_package}"
-        )
-
-    def link(output: str, objects: Sequence[str], **_options: Any) -> None:
-        result = subprocess.run(
-            [*command, "-shared", "-o", output, *objects],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode or not os.path.exists(output):
-            reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
-            raise LinkError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
-
-    link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
-    return link
