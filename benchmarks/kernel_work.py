@@ -86,6 +86,10 @@ def _written(kernel: str, block: Any) -> Work:
     space, reduce = _extents(block, _SPATIAL), _extents(block, _REDUCE)
     if kernel == "winograd":
         return Work(kernel, 2 * math.prod(space) * 9 * reduce[-1])
+    if kernel == "pooling":
+        return Work(kernel, 0)
+    if kernel == "softmax":
+        return Work("reduction", 0)
     if kernel == "convolution":
         single = math.prod(reduce[:2]) == 1
         return Work("1x1 convolution" if single else "kxk convolution", _products(block))

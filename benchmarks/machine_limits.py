@@ -28,7 +28,7 @@ def fma_loop(profile: TargetProfile, threads: int) -> Callable[[], float]:
     out = tirx.decl_buffer((threads * count * lanes,), "float32", "out")
 
     def task(index: Any) -> list[Any]:
-        sums, take = emit.allocate("sums", count * lanes, "local")
+        sums, take = emit.allocate("sums", count * lanes)
 
         def each(value: Callable[[Any, Any], Any], to: Any, first: Any) -> list[Any]:
             def store(at: int) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.cost.table import CostTable
     from jointdnn_tvm.measuring import Devices, measure
     from jointdnn_tvm.network import Network, load_network
+    from jointdnn_tvm.placement import Limits
     from jointdnn_tvm.planning import Plan
     from jointdnn_tvm.runtime.session import Session, open_session
     from jointdnn_tvm.targets import load_link as link
@@ -33,6 +34,7 @@ __all__ = [
     "Bundle",
     "CostTable",
     "Devices",
+    "Limits",
     "Network",
     "Plan",
     "Session",
@@ -52,6 +54,7 @@ _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "CostTable": ("cost.table", "CostTable"),
     "Devices": ("measuring", "Devices"),
+    "Limits": ("placement", "Limits"),
     "Network": ("network", "Network"),
     "Plan": ("planning", "Plan"),
     "Session": ("runtime.session", "Session"),

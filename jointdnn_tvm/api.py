@@ -11,10 +11,11 @@ from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.measuring import Devices, Progress, measure
 from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.targets import LinkProfile, load_link
 
-__all__ = ["Devices", "build", "compile", "load_network", "measure", "plan"]
+__all__ = ["Devices", "Limits", "build", "compile", "load_network", "measure", "plan"]
 
 
 def compile(
@@ -24,6 +25,7 @@ def compile(
     cloud: str = "host",
     link: str | LinkProfile = "huang2012-wifi",
     objective: str = "latency",
+    limits: Limits | None = None,
     placement: str = AUTO,
     shapes: Mapping[str, Sequence[int]] | None = None,
     devices: Devices | None = None,
@@ -34,7 +36,8 @@ def compile(
 ) -> Bundle:
     """Import a network, measure it on both devices, place it, and compile both halves.
 
-    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `placement` is
+    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `objective` is
+    ``latency``, ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
     ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
     servers are started on loopback. The bundle is in memory: `save` it.
     """
@@ -44,7 +47,9 @@ def compile(
     costs = measure(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
-    chosen = plan(network, costs, link=link, objective=objective, placement=placement)
+    chosen = plan(
+        network, costs, link=link, objective=objective, limits=limits, placement=placement
+    )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
 
 
@@ -54,13 +59,18 @@ def plan(
     *,
     link: str | LinkProfile = "huang2012-wifi",
     objective: str = "latency",
+    limits: Limits | None = None,
     placement: str = AUTO,
 ) -> Plan:
-    """Place every group of the network by its costs and the link; see `planning.answer_problem`."""
+    """Place every group of the network by its costs and the link; see `planning.answer_problem`.
+
+    `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``.
+    """
     profile = load_link(link) if isinstance(link, str) else link
-    problem = make_problem(network.graph, costs, profile, objective)
+    problem = make_problem(network.graph, costs, profile, objective, limits)
     answer, baselines = answer_problem(problem, placement)
     return Plan(
+        problem,
         answer,
         baselines,
         costs.mobile,

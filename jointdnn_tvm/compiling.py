@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tvm.ir.instrument import DumpIR
 
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
+from jointdnn_tvm.linking import find_linker
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
@@ -33,13 +33,13 @@ def compile_library(
     BuildError says why the module cannot be built; LinkError, that nothing can be linked.
     """
     target = tvm_target(profile)
-    link = _linker(profile)
+    link = find_linker(profile)
     try:
         with target, pass_context(dump_ir):
             lowered, weights = lower(module, target, profile)
         calling, kernels = separate_kernels(lowered, target)
         with open_kernel_store() as store:
-            objects = [_object(store, name, kernel, target) for name, kernel in kernels.items()]
+            objects = _objects(store, kernels, target)
             executable = tvm.compile(calling, target, relax_pipeline=None)
             executable.export_library(
                 str(path), fcompile=link, addons=[str(path) for path in objects]
@@ -96,9 +96,22 @@ def _anchor() -> tirx.PrimFunc:
     return tirx.PrimFunc([buffer], store).with_attr({"global_symbol": _ANCHOR, "s_tir": True})
 
 
+def _objects(
+    store: KernelStore, kernels: Mapping[str, tirx.PrimFunc], target: tvm.target.Target
+) -> list[Path]:
+    """Object files of the kernels, built on all cores: TVM and LLVM run without Python's lock."""
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="kernels")
+    try:
+        return list(pool.map(partial(_object, store, target), kernels.items()))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C leaves only what is begun
+
+
 def _object(
-    store: KernelStore, name: str, kernel: tirx.PrimFunc, target: tvm.target.Target
+    store: KernelStore, target: tvm.target.Target, named: tuple[str, tirx.PrimFunc]
 ) -> Path:
+    name, kernel = named
+
     def write(path: str) -> None:
         with pass_context(None):
             module = tvm.IRModule({name: kernel})
@@ -144,28 +157,3 @@ def pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
             f"the folder {dump_to} cannot be written ({error.strerror}); choose another --dump-ir"
         ) from error
     return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(dump_to))])
-
-
-def _linker(profile: TargetProfile) -> Callable[..., None]:
-    """Find the first of the target's linkers that is on this machine."""
-    candidates = [shlex.split(os.path.expandvars(c)) for c in profile.linker]
-    command = next((c for c in candidates if c and shutil.which(c[0])), None)
-    if command is None:
-        raise LinkError(
-            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
-            f"and this machine has none of them; install the package {profile.linker_package}"
-        )
-
-    def link(output: str, objects: Sequence[str], **_options: Any) -> None:
-        result = subprocess.run(
-            [*command, "-shared", "-o", output, *objects],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode or not os.path.exists(output):
-            reason = " ".join(result.stderr.split())[:300] or f"exit {result.returncode}"
-            raise LinkError(f"linking for target {profile.name} with {command[0]} failed: {reason}")
-
-    link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
-    return link

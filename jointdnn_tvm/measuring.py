@@ -150,7 +150,7 @@ class _Bench:
 
     def _cost_key(self, group: str, device: Device) -> CostKey:
         """What a measurement depends on."""
-        target = str(tvm_target(self.profile).export())
+        target = _target_key(self.profile)
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
 
@@ -168,7 +168,7 @@ class _Shelf:
         self, profile: TargetProfile, keys: Sequence[str]
     ) -> tuple[list[GroupLibrary], dict[str, str]]:
         """Libraries that hold at least these groups, and why others did not build."""
-        target = str(tvm_target(profile).export())
+        target = _target_key(profile)
         built, libraries, failures = self._built.setdefault(target, (set(), [], {}))
         missing = [k for k in keys if k not in built]
         done = 0
@@ -186,10 +186,19 @@ class _Shelf:
         return libraries, failures
 
 
+def _target_key(profile: TargetProfile) -> str:
+    """What the code of a group depends on, of its target."""
+    facts = (
+        *(profile.lanes, profile.vector_registers, profile.fma_ports, profile.fma_latency),
+        *(profile.l1d_bytes, profile.l2_bytes, profile.l3_bytes),
+    )
+    return f"{tvm_target(profile).export()} {facts}"
+
+
 @cache
 def passes_digest() -> str:
     """Hash of the code that lowers a group: other passes make other kernels, with other costs."""
     digest = hashlib.sha256()
-    for path in sorted(Path(passes.__path__[0]).glob("*.py")):
+    for path in sorted(Path(passes.__path__[0]).rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -11,20 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement import SIDES, Answer, Problem, Side, all_on, fixed_placement, solve
+from jointdnn_tvm.placement import (
+    SIDES,
+    Answer,
+    Problem,
+    Side,
+    all_baselines,
+    evaluate,
+    fixed_placement,
+    solve,
+)
+from jointdnn_tvm.placement.solution import broken_limits
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 AUTO = "auto"
+_ONE_SIDED: dict[str, Side] = {f"{side}-only": side for side in SIDES}
 
 
 @dataclass(frozen=True)
 class Plan:
     """A placement with its predicted costs, and the baselines under the same cost model.
 
-    `sources` says how each kind of number was got: measured, modelled, emulated. `newly_measured`
-    counts the groups whose costs were not in the database before.
+    `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
+    measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
+    database before.
     """
 
+    problem: Problem
     answer: Answer
     baselines: Mapping[str, Answer]
     mobile: TargetProfile
@@ -47,32 +60,36 @@ class Plan:
 
 
 def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dict[str, Answer]]:
-    """Find the answer that `placement` asks for, and the baselines that can run at all.
+    """Find the answer that `placement` asks for, and the baselines that can be taken.
 
     `placement` is ``auto`` (the optimum), ``mobile-only``, ``cloud-only``, ``random:SEED``, or the
     path of a JSON file: an object of group to side, or an answer that has one as `placement`.
+    Raises `ProblemError` for one that cannot run or breaks a limit, and `InfeasibleError` when
+    every placement breaks one.
     """
-    sides: dict[str, Side] = {f"{side}-only": side for side in SIDES}
-    answers = {name: all_on(problem, side) for name, side in sides.items()}
-    baselines = {name: answer for name, answer in answers.items() if answer is not None}
+    baselines = all_baselines(problem)
     if placement == AUTO:
         return solve(problem), baselines
-    if placement in sides:
-        if placement not in baselines:
-            side = sides[placement]
-            stuck = next(o.name for o in problem.operators if o.cost(side) is None)
-            raise ProblemError(f"group {stuck!r} cannot run on the {side} side; use auto")
+    if placement in baselines and placement in _ONE_SIDED:
         return baselines[placement], baselines
-    return fixed_placement(problem, _given(problem, placement)), baselines
+    answer = fixed_placement(problem, _given(problem, placement))
+    broken = broken_limits(problem, evaluate(problem, answer.placement, answer.codecs))
+    if broken:
+        raise ProblemError(
+            f"placement {placement} breaks {', '.join(broken)}: raise the limit, or use auto"
+        )
+    return answer, baselines
 
 
 def check_placement_choice(placement: str) -> None:
     """Raise ProblemError for a `placement` that no network has; call it before the long work."""
-    if placement not in (AUTO, *(f"{side}-only" for side in SIDES)):
+    if placement not in (AUTO, *_ONE_SIDED):
         _read(placement)
 
 
-def _given(problem: Problem, placement: str) -> dict[str, str]:
+def _given(problem: Problem, placement: str) -> Mapping[str, str]:
+    if placement in _ONE_SIDED:
+        return _all_on(problem, _ONE_SIDED[placement])
     found = _read(placement)
     return found if isinstance(found, dict) else _random(problem, found)
 
@@ -103,6 +120,13 @@ def _read(placement: str) -> int | dict[str, str]:
     return found
 
 
+def _all_on(problem: Problem, side: Side) -> dict[str, Side]:
+    for operator in problem.operators:
+        if operator.cost(side) is None:
+            raise ProblemError(f"group {operator.name!r} cannot run on the {side} side; use auto")
+    return {operator.name: side for operator in problem.operators}
+
+
 def _random(problem: Problem, seed: int) -> dict[str, str]:
     """Put each group on a side at random, of those that can run it."""
     draw = random.Random(seed)
@@ -115,5 +139,6 @@ def _brief(answer: Answer) -> dict[str, Any]:
     return {
         "latency_s": answer.latency_s,
         "energy_j": answer.energy_j,
+        "bottleneck_s": answer.bottleneck_s,
         "objective": answer.objective,
     }

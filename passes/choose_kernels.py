@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +14,20 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.packing import Array, Packing
+from jointdnn_tvm.passes.kernels.pooling import Pooling
+from jointdnn_tvm.passes.kernels.softmax import Softmax
 from jointdnn_tvm.passes.kernels.winograd import Winograd, fast_algorithms
 from jointdnn_tvm.passes.layouts import dims, has_static_shape
 from jointdnn_tvm.targets import TargetProfile
+
+
+class Plain(Protocol):
+    """An operator without weights that one of our kernels computes."""
+
+    name: str
+
+    def compute(self, *operands: te.Tensor) -> te.Tensor:
+        """What is meant."""
 
 
 class Kernel(Protocol):
@@ -96,22 +107,25 @@ class _Rewriter(PyExprMutator):
 
     def visit_call_(self, op: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(op)
-        choose = _CHOICES.get(getattr(call.op, "name", ""))
-        if choose is None or call.args[1] not in self._weights:
-            return call
+        name = getattr(call.op, "name", "")
         if not all(_holds_floats(e) for e in (op, *call.args)):
             return call
-        kernel = choose(call, self._profile)
-        return call if kernel is None else self._call(kernel, *call.args)
+        if name in _CHOICES and call.args[1] in self._weights:
+            kernel = _CHOICES[name](call, self._profile)
+            return call if kernel is None else self._call(kernel, *call.args)
+        plain = _PLAIN_CHOICES[name](call, dims(op)) if name in _PLAIN_CHOICES else None
+        return call if plain is None else self._emit(plain.compute, call.args, plain.name)
 
     def _call(self, kernel: Kernel, x: relax.Expr, w: relax.Var) -> relax.Expr:
         packing = kernel.packing(self._profile)
+        operands = x, w if packing is None else self._pack(w, packing)
+        return self._emit(kernel.compute, operands, kernel.name)
+
+    def _emit(
+        self, compute: Callable[..., te.Tensor], operands: Sequence[relax.Expr], name: str
+    ) -> relax.Expr:
         return self.builder_.call_te(
-            kernel.compute,
-            x,
-            w if packing is None else self._pack(w, packing),
-            primfunc_name_hint=kernel.name,
-            primfunc_attrs=_TAKES_EPILOGUE,
+            compute, *operands, primfunc_name_hint=name, primfunc_attrs=_TAKES_EPILOGUE
         )
 
     def _pack(self, w: relax.Var, packing: Packing) -> relax.Var:
@@ -150,4 +164,39 @@ def _dense(call: relax.Call, profile: TargetProfile) -> Kernel | None:
 _CHOICES: dict[str, Callable[[relax.Call, TargetProfile], Kernel | None]] = {
     "relax.matmul": _dense,
     "relax.nn.conv2d": _convolution,
+}
+
+
+def _pool(call: relax.Call, shape: Sequence[int]) -> Pooling | None:
+    attrs = call.attrs
+    if (attrs.layout, attrs.out_layout) != ("NHWC", "NHWC"):
+        return None
+    largest = call.op.name == "relax.nn.max_pool2d"
+    image = tuple(dims(call.args[0]))
+    window, strides, before, dilation = (
+        tuple(int(v) for v in values)
+        for values in (attrs.pool_size, attrs.strides, attrs.padding[:2], attrs.dilation)
+    )
+    # How far the last windows reach beyond the image; it tells what `ceil_mode` leads to.
+    after = [
+        max(0, (shape[i + 1] - 1) * strides[i] + (window[i] - 1) * dilation[i] + 1 - above)
+        for i, above in enumerate((image[1] + before[0], image[2] + before[1]))
+    ]
+    kernel = (*window, 1, image[3])
+    windows = Convolution(image, kernel, strides, (*before, *after), dilation, image[3])  # type: ignore[arg-type]
+    plain = attrs.count_include_pad
+    pool = Pooling(windows, "largest" if largest else "mean with border" if plain else "mean")
+    fits = windows.output == tuple(shape) and pool.is_narrow
+    return pool if fits and (largest or dilation == (1, 1)) else None
+
+
+def _softmax(call: relax.Call, shape: Sequence[int]) -> Softmax | None:
+    axis = int(call.attrs.axis) % len(shape)
+    return Softmax(tuple(shape), axis) if len(shape) > 1 else None
+
+
+_PLAIN_CHOICES: dict[str, Callable[[relax.Call, Sequence[int]], Plain | None]] = {
+    "relax.nn.avg_pool2d": _pool,
+    "relax.nn.max_pool2d": _pool,
+    "relax.nn.softmax": _softmax,
 }

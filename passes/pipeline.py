@@ -67,13 +67,16 @@ def lower(
             relax.transform.AnnotateTIROpPattern(),
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
+            relax.transform.RewriteDataflowReshape(),  # it looks for blocks, all of them still here
             relax.transform.DeadCodeElimination(),
             DropScopeMarks(),
             ScheduleForCpu(profile),
             WriteIntoConcat(profile),
             s_tir.transform.ConvertSSA(),  # a kernel may now stand in a function twice
             # dataflow to virtual machine code
-            *cpu.dataflow_lower_passes(target),
+            relax.transform.ToNonDataflow(),
+            relax.transform.RemovePurityChecking(),
+            relax.transform.CallTIRRewrite(),
             *cpu.finalize_passes(target),
             # blocks to plain loops, in which functions are written out
             LowerBlocks(),

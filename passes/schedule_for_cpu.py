@@ -15,7 +15,7 @@ from tvm.ir.expr import TensorLoad
 
 from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
-from jointdnn_tvm.passes.kernels.site import find_site
+from jointdnn_tvm.passes.kernels.site import KERNEL, find_site
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ScheduleForCpu:
         if site.holds_all:
             return site.written(statement).with_attr(WRITTEN, True)
         for position, block in enumerate(_blocks(sch)):
-            if position != site.position:
+            if position not in site.positions:
                 self._loop_nest(sch, block)
         return site.spliced(sch.mod["main"], statement)
 
@@ -106,7 +106,6 @@ class ScheduleForCpu:
         sch.reorder(*outer, channel_out, pixel_out, pixel_in, channel_mid, channel_in)
         sch.parallel(sch.fuse(*outer, channel_out))
         sch.compute_at(reduction, pixel_out, preserve_unit_loops=True)
-        sch.set_scope(reduction, 0, "local")
         depth = len(sch.get_loops(output)) - 3
         spatial = len(shape)
         inner = sch.get_loops(reduction)[depth:]
@@ -205,13 +204,14 @@ def _spatial(sch: s_tir.Schedule, block: Any) -> list[int]:
 
 
 def _inline(sch: s_tir.Schedule) -> None:
-    """Inline elementwise blocks, but padding (its branch would sit in the inner loop), what a
-    reduction shares with others, and what is much work done more than once."""
+    """Inline elementwise blocks, but those of a kernel, padding (its branch would sit in the inner
+    loop), what a reduction shares with others, and what is much work done more than once."""
     for block in _blocks(sch):
         consumers = sch.get_consumers(block)
         shared = len(consumers) > 1 and any(_is_reduction(sch, c) for c in consumers)
         padding = sch.get(block).name_hint.startswith("pad")
-        if not consumers or _is_reduction(sch, block) or shared or padding:
+        marked = KERNEL in sch.get(block).annotations
+        if not consumers or _is_reduction(sch, block) or shared or padding or marked:
             continue
         if _work(sch, block) > _WORK_DONE_TWICE and _uses(sch, block, consumers) > 1:
             continue

@@ -109,7 +109,7 @@ class _Steps:
 
     def let(self, value: Any) -> Any:
         """Computes a value now; the answer stands for it."""
-        buffer, allocation = emit.allocate("step", self._lanes, "local")
+        buffer, allocation = emit.allocate("step", self._lanes)
         self.statements.append(allocation)
         self.statements.append(self.vectorised(tirx.BufferStore(buffer, value, [self._lane])))
         return tirx.BufferLoad(buffer, [self._lane])

@@ -15,18 +15,22 @@ START_S = 60.0
 
 
 @contextmanager
-def running(*words: str, **environment: str) -> Iterator[tuple[ServerProcess, Address]]:
-    """`jointdnn WORDS`, ready."""
+def running(
+    *words: str, python: Path | None = None, **environment: str
+) -> Iterator[tuple[ServerProcess, Address]]:
+    """`jointdnn WORDS`, ready; `python` may be that of another machine."""
     arguments = ["-m", "jointdnn_tvm.cli", *words, "--until-stdin-closes"]
-    with ServerProcess(words[0], arguments, environment) as server:
+    with ServerProcess(words[0], arguments, environment, python) as server:
         yield server, server.wait_ready(START_S)
 
 
 @contextmanager
-def device_server(folder: Path, *words: str) -> Iterator[tuple[ServerProcess, Address]]:
+def device_server(
+    folder: Path, *words: str, python: Path | None = None
+) -> Iterator[tuple[ServerProcess, Address]]:
     """A device server with all its files in that folder."""
     words = ("device", "--port", "0", "--cache", str(folder / "cache"), *words)
-    with running(*words, TMPDIR=str(folder)) as server:
+    with running(*words, python=python, TMPDIR=str(folder)) as server:
         yield server
 
 

@@ -154,3 +154,46 @@ def with_blocks(problem: Problem, seed: int) -> Problem:
                     names = (f"op{first}", f"op{last}")
                     blocks.append(Block(side, *names, seconds))
     return replace(problem, blocks=tuple(blocks))
+
+
+def dense_network(seed: int, layers: Collection[int] = (8, 16, 28, 20)) -> Problem:
+    """Blocks of layers that each read several before them, as large as a real network in groups.
+
+    Tensors get smaller with depth, so that several plans are optimal somewhere.
+    """
+    rng = random.Random(seed)
+    names: list[str] = []
+    read_by: dict[str, list[str]] = {}
+
+    def group(inputs: list[str]) -> str:
+        name = f"op{len(names)}"
+        for read in inputs:
+            read_by[read].append(name)
+        names.append(name)
+        read_by[name] = []
+        return name
+
+    read_by["image"] = []
+    last = group(["image"])
+    for count in layers:
+        block = [last]
+        for _ in range(count):
+            block.append(group([group(block[-5:])]))
+        last = group(block)
+    operators = []
+    for name in names:
+        mobile_s = 0.01 * rng.lognormvariate(0, 1)
+        cloud_s = mobile_s * rng.uniform(0.02, 0.1)
+        operators.append(Operator(name, SideCost(mobile_s, 4 * mobile_s), SideCost(cloud_s)))
+    sizes = {
+        name: 10 ** (6 - 2.5 * depth / len(read_by) + rng.gauss(0, 0.5))
+        for depth, name in enumerate(read_by)
+    }
+    tensors = [
+        Tensor(f"of {name}", None if name == "image" else name, tuple(readers), sizes[name])
+        for name, readers in read_by.items()
+        if readers
+    ]
+    tensors.append(Tensor("result", last, (), 4000, output=True))
+    link = Link(2e7, 4e7, 0.01, transmit_w=1.3, receive_w=0.9, idle_w=1.5)
+    return Problem(tuple(operators), tuple(tensors), link)

@@ -17,7 +17,8 @@ from tests.random_problems import random_problem, with_blocks, with_limits
 OBJECTIVES = ("latency", "energy", "throughput")
 
 
-def _slackened(problem: Problem) -> Problem:
+def slackened(problem: Problem) -> Problem:
+    """The problem with limits as loose as a solver may take them."""
     limits = {name: value * (1 + LIMIT_SLACK) for name, value in problem.limits.active.items()}
     sigmas = problem.limits.latency_sigmas
     return replace(problem, limits=Limits(**limits, latency_sigmas=sigmas))
@@ -42,7 +43,7 @@ def _random_chain(seed: int, *, limits: bool, codecs: bool) -> Problem:
 def test_the_chain_is_the_best_of_all_placements(part: int, limits: bool, codecs: bool) -> None:
     for seed in range(part * 200, (part + 1) * 200):
         problem = _random_chain(seed, limits=limits, codecs=codecs)
-        judge = _slackened(problem)
+        judge = slackened(problem)
         best = best_by_search(judge)
         if best is None:
             with pytest.raises(InfeasibleError) as caught:
@@ -62,7 +63,7 @@ def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
     named = {clash.limit: clash.value for clash in error.clashes}
 
     def can_be_met(limits: dict[str, float]) -> bool:
-        judged = _slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
+        judged = slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
         return any(meets_limits(judged, cost) for _, _, cost in every_choice(judged))
 
     assert not can_be_met(named), f"seed {seed}"

@@ -10,6 +10,7 @@ import pytest
 from jointdnn_tvm.api import Devices
 from jointdnn_tvm.cli import arguments
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.placement import Limits
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -73,3 +74,16 @@ def test_cloud() -> None:
     assert (args.cloud, args.tracker, args.cloud_key, args.timeout) == (None, None, "cloud", 30.0)
     args = parser.parse_args(["--cloud", "local", "--timeout", "3"])
     assert (args.cloud, args.timeout) == ("local", 3.0)
+
+
+def test_limits_become_seconds_joules_and_bytes() -> None:
+    assert arguments.limits(parse()) == Limits()
+    words = ["--deadline-ms", "20", "--max-energy-mj", "500", "--max-cloud-ms", "0"]
+    words += ["--max-mobile-mb", "1.5", "--max-mobile-peak-mb", "2", "--max-error", "0.25"]
+    assert arguments.limits(parse(*words)) == Limits(0.02, 0.5, 0.0, 1.5e6, 2e6, 0.25)
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e99", "x", ""])
+def test_limits_are_amounts(text: str) -> None:
+    with pytest.raises(argparse.ArgumentError, match="--max-energy-mj"):
+        parse(f"--max-energy-mj={text}")

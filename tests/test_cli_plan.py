@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jointdnn_tvm.cli import plan, targets
-from jointdnn_tvm.errors import ProblemError, ProfileError
+from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor
 
 DOCUMENT = Problem(
@@ -58,49 +58,6 @@ def test_a_limit_that_binds(tmp_path: Path) -> None:
     assert answer is not None
     assert answer["placement"] == {"conv1": "mobile", "dense": "cloud"}
     assert (answer["status"], answer["solver"]) == ("optimal", "chain")
-
-
-def test_a_line_each_and_bad_lines_do_not_stop_the_rest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good = json.dumps({**DOCUMENT, "objective": "energy"})
-    bad = json.dumps({**DOCUMENT, "objective": "speed"})
-    path = tmp_path / "p.jsonl"
-    path.write_text(f"{good}\n\n{{oops\n{bad}\n{good}\n")
-    assert plan.run(arguments(plan, "--problem", str(path), "--json")) is None
-    printed = capsys.readouterr()
-    answers = [json.loads(line) for line in printed.out.splitlines()]
-    assert [answer["status"] for answer in answers] == ["optimal", "error", "error", "optimal"]
-    assert answers[1]["error"].startswith("line 3 is not JSON: ")
-    assert (
-        answers[2]["error"] == "line 4: objective is 'speed': use latency or energy or throughput"
-    )
-    assert "2 line(s) could not be solved" in printed.err
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not JSON: Expecting value"),
-        (b"{", "is not JSON"),
-        (b"\xff\xfe", "is not UTF-8 text"),
-        (b"[" * 100000, "is not JSON"),
-        (b"[]", "p.json: a problem must be a JSON object, not a list"),
-        (b'{"format": 1}', "format is 1: this version reads 'jointdnn-problem/1'"),
-    ],
-)
-def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "p.json"
-    path.write_bytes(content)
-    with pytest.raises(ProblemError) as caught:
-        plan.run(arguments(plan, "--problem", str(path)))
-    assert message in str(caught.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(ProblemError, match="cannot read problem"):
-            plan.run(arguments(plan, "--problem", str(path)))
 
 
 def test_targets_lists_and_prints() -> None:

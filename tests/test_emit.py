@@ -63,6 +63,26 @@ def test_unrolled_loop_runs_once_over_every_position(count: int) -> None:
     np.testing.assert_array_equal(found, np.arange(SIZE) + 100 * (np.arange(SIZE) < count))
 
 
+def test_something_may_come_before_the_steps_that_are_written_out() -> None:
+    x, seen = _buffer(), []
+
+    def before(first: Any, count: int) -> list[Any]:
+        seen.append(count)
+        return [_add_100(x, first)]
+
+    found = _run(x, emit.unrolled(38, lambda i: [_add_100(x, i)], "i", before))
+    places = np.arange(SIZE)
+    begins = (places < 36) & (places % 4 == 0)
+    assert seen == [4]
+    np.testing.assert_array_equal(found, places + 100 * (places < 38) + 100 * begins)
+
+
+def test_prefetch_changes_nothing() -> None:
+    x = _buffer()
+    found = _run(x, emit.prefetch(x, 3), emit.prefetch(x, 10 * SIZE))
+    np.testing.assert_array_equal(found, np.arange(SIZE))
+
+
 @pytest.mark.parametrize("loop", [emit.serial, emit.parallel])
 def test_loop_runs_its_body_for_each_number(loop: Any) -> None:
     x = _buffer()
@@ -125,10 +145,10 @@ def test_flat_view_is_the_same_memory() -> None:
     np.testing.assert_array_equal(found, np.arange(SIZE) + 100 * (np.arange(SIZE) == 13))
 
 
-@pytest.mark.parametrize("scope", ["global", "local"])
-def test_scratch_holds_what_was_put_there(scope: str) -> None:
+@pytest.mark.parametrize("size", [SIZE, 4096])
+def test_scratch_holds_what_was_put_there(size: int) -> None:
     x = _buffer()
-    scratch, take = emit.allocate("scratch", SIZE, scope)
+    scratch, take = emit.allocate("scratch", size)
 
     def put(i: Any) -> Any:
         return tirx.BufferStore(scratch, tirx.BufferLoad(x, [i]), [i])
@@ -139,6 +159,24 @@ def test_scratch_holds_what_was_put_there(scope: str) -> None:
     loops = emit.serial(SIZE, lambda i: [put(i)]), emit.serial(SIZE, lambda i: [reverse(i)])
     found = _run(x, take, *loops)
     np.testing.assert_array_equal(found, np.arange(SIZE)[::-1])
+
+
+@pytest.mark.parametrize(("size", "called"), [(8, False), (255, False), (256, True)])
+def test_short_scratch_is_taken_without_a_call(size: int, called: bool) -> None:
+    x = _buffer(size)
+    scratch, take = emit.allocate("scratch", size)
+
+    def turn(i: Any) -> list[Any]:
+        value = tirx.BufferLoad(scratch, [size - 1 - i])
+        return [tirx.BufferStore(x, value, [i])]
+
+    def fill(i: Any) -> list[Any]:
+        return [tirx.BufferStore(scratch, tirx.BufferLoad(x, [i]), [i])]
+
+    body = emit.sequence([take, emit.serial(size, fill), emit.serial(size, turn)])
+    function = tirx.PrimFunc([x], body).with_attr("global_symbol", "f")
+    built = tvm.compile(tvm.IRModule({"f": function}), "llvm")
+    assert ("TVMBackendAllocWorkspace" in built.mod.inspect_source("ll")) == called
 
 
 def test_number_is_a_constant_of_64_bits_or_the_expression_itself() -> None:

@@ -13,8 +13,10 @@ import pytest
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
+from jointdnn_tvm.passes.kernels.pooling import Pooling
+from jointdnn_tvm.passes.kernels.softmax import Softmax
 from jointdnn_tvm.passes.kernels.winograd import Winograd
-from tests.kernel_cases import convolution, dense
+from tests.kernel_cases import convolution, dense, pool, softmax
 from tests.kernel_library import Library, check_all, check_written, machine
 
 CASES = [
@@ -25,6 +27,10 @@ CASES = [
     convolution((1, 30, 30, 32), (3, 3, 32, 32), "bias_residual", padding=(1, 1, 1, 1)),
     dense((1, 100), 130, "bias"),
     dense((33, 20), 31, "gelu"),
+    pool((1, 15, 17, 20), (3, 3), "bias_relu", strides=(2, 2), padding=(1, 1, 1, 1)),
+    pool((1, 6, 7, 70), (6, 7), kind="mean"),
+    softmax((9, 130), 1, "bias"),
+    softmax((3, 8, 21), 1),
 ]
 _RUN = """
 import sys
@@ -45,7 +51,8 @@ np.savez(results, **found)
 
 
 def test_every_kernel_has_an_emitter_under_its_name() -> None:
-    assert set(EMITTERS) == {kind.name for kind in (Convolution, Dense, Depthwise, Winograd)}
+    kinds = (Convolution, Dense, Depthwise, Pooling, Softmax, Winograd)
+    assert set(EMITTERS) == {kind.name for kind in kinds}
 
 
 @pytest.fixture(scope="module")

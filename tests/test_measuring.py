@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm import group_library, measuring
+from jointdnn_tvm import group_library, measuring, passes
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.measuring import Devices, measure
@@ -49,6 +49,17 @@ def test_other_passes_are_measured_anew(
     monkeypatch.setattr(measuring, "passes_digest", lambda: "other passes")
     again = measure(branching, devices=devices, database=tmp_path / "costs")
     assert again.measured == len({g.key for g in branching.graph.groups})
+
+
+def test_every_pass_counts_for_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = tmp_path / "kernels" / "rule.py"
+    rule.parent.mkdir()
+    monkeypatch.setattr(passes, "__path__", [str(tmp_path)])
+    digests = set()
+    for text in ("one", "other"):
+        rule.write_text(text)
+        digests.add(measuring.passes_digest.__wrapped__())
+    assert len(digests) == 2
 
 
 def test_what_does_not_build_is_a_fact(

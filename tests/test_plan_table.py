@@ -12,13 +12,21 @@ from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import Limits, Link, Problem, evaluate, solve
 from jointdnn_tvm.placement.plan_table import PlanTable, Ranges, at_condition, plan_table
 from tests.exhaustive import best_by_search
-from tests.random_problems import random_problem
+from tests.random_problems import dense_network, random_problem
 
 RANGES = (
     Ranges((1e4, 1e6), (5e4, 5e4)),
     Ranges((1e4, 1e6), (2e4, 2e6)),
     Ranges((1e4, 1e6), (2e4, 2e6), (0.0, 0.2)),
     Ranges((1e4, 1e6), (2e4, 2e6), (0.0, 0.2), (0.5, 4.0)),
+)
+
+
+WIDE = (
+    Ranges((1e5, 1e9), (2e7, 2e7), (0.02, 0.02)),
+    Ranges((1e5, 1e9), (1e5, 1e9), (0.02, 0.02)),
+    Ranges((1e5, 1e9), (1e5, 1e9), (0.0, 0.1)),
+    Ranges((1e5, 1e9), (1e5, 1e9), (0.0, 0.1), (1.0, 10.0)),
 )
 
 
@@ -54,6 +62,25 @@ def test_the_plan_looked_up_is_the_optimum(block: int) -> None:
             if search and len(problem.operators) < 5:
                 best, _ = best_by_search(there) or (0, 0)
                 assert cost == pytest.approx(float(best), rel=1e-9, abs=0), f"seed {seed}"
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_also_at_the_size_of_a_real_network(block: int) -> None:
+    problem = dense_network(block)
+    if block % 2:
+        problem = replace(problem, objective="energy")
+    table = plan_table(problem, WIDE[block])
+    assert len(table.plans) > 2
+    rng, used = random.Random(block), set()
+    for number in range(250):
+        link, slowdown = condition(problem, WIDE[block], rng)
+        plan = table.look_up(link, slowdown)
+        there = at_condition(problem, link, slowdown)
+        cost = evaluate(there, plan.placement, plan.codecs).objective(there.objective)
+        assert cost == pytest.approx(solve(there).objective, rel=1e-9, abs=0), number
+        assert plan.cost(link, slowdown) == pytest.approx(cost, rel=1e-12, abs=0), number
+        used.add(table.plans.index(plan))
+    assert len(used) > 2
 
 
 def test_json_gives_the_same_table_back() -> None:

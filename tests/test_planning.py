@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ import pytest
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor, fixed_placement, solve
+from jointdnn_tvm.placement import (
+    InfeasibleError,
+    Limits,
+    Link,
+    Operator,
+    Problem,
+    SideCost,
+    Tensor,
+    fixed_placement,
+    solve,
+)
 from jointdnn_tvm.planning import answer_problem
 from tests.tiny_models import plan_of, random_placement
 
@@ -38,7 +49,7 @@ def test_auto_is_the_optimum_and_no_worse_than_the_baselines() -> None:
     answer, baselines = answer_problem(problem())
     assert answer.status == "optimal"
     assert answer.placement == solve(problem()).placement
-    assert set(baselines) == {"mobile-only", "cloud-only"}
+    assert set(baselines) == {"mobile-only", "cloud-only", "neurosurgeon", "dads"}
     assert answer.objective <= min(b.objective for b in baselines.values())
 
 
@@ -52,7 +63,7 @@ def test_one_side_only(side: str) -> None:
 def test_baseline_that_cannot_run() -> None:
     stuck = problem(only_mobile="c", only_cloud="d")
     answer, baselines = answer_problem(stuck)
-    assert baselines == {}
+    assert set(baselines) == {"neurosurgeon", "dads"}
     assert (answer.placement["c"], answer.placement["d"]) == ("mobile", "cloud")
     with pytest.raises(ProblemError, match="group 'd' cannot run on the mobile side; use auto"):
         answer_problem(stuck, "mobile-only")
@@ -85,7 +96,7 @@ def test_file_with_a_placement_or_an_answer(tmp_path: Path) -> None:
         answer, baselines = answer_problem(problem(), str(file))
         assert answer.placement == placement
         assert answer.latency_s == expected.latency_s
-        assert len(baselines) == 2
+        assert len(baselines) == 4
 
 
 @pytest.mark.parametrize(
@@ -141,3 +152,17 @@ def test_plan_as_a_document(branching: Network) -> None:
     assert (document["mobile"], document["cloud"]) == ("host", "host")
     assert document["link"] == "huang2012-wifi"
     assert document["newly_measured"] == 0
+
+
+def test_limits_bind_the_optimum_and_bar_what_breaks_them() -> None:
+    limited = replace(problem(), limits=Limits(max_cloud_s=0.35))
+    answer, baselines = answer_problem(limited)
+    assert answer.cloud_s == pytest.approx(0.3)
+    assert set(baselines) == {"mobile-only", "neurosurgeon"}
+    with pytest.raises(ProblemError) as caught:
+        answer_problem(limited, "cloud-only")
+    assert str(caught.value) == (
+        "placement cloud-only breaks max_cloud_s 0.35 (takes 0.6): raise the limit, or use auto"
+    )
+    with pytest.raises(InfeasibleError, match=r"no placement meets max_latency_s 0\.1: raise"):
+        answer_problem(replace(problem(), limits=Limits(max_latency_s=0.1)))

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from jointdnn_tvm.cli import main
-from jointdnn_tvm.demo.text_line import find_page
 from tests.networks import LIGHT, SHAPES, light_network, trained_network
+from tests.pictures import page_of_text
 
 FAST = ("pnet", "rnet", "onet", "ppocr_cls")
 SLOW = ("ppocr_rec", "ppocr_det", "opennsfw")
@@ -65,10 +64,7 @@ def trained(name: str) -> Path:
 
 
 def photograph(folder: Path) -> str:
-    """A page with text on it: to noise, a text detector answers with zeros only."""
-    with Image.open(find_page()) as page:
-        pixels = np.asarray(page.convert("RGB").resize((224, 224)), np.float32)
-    np.save(folder / "page.npy", ((pixels / 255 - 0.45) / 0.23).transpose(2, 0, 1)[None])
+    np.save(folder / "page.npy", page_of_text(224))
     return f"--input=x={folder / 'page.npy'}"
 
 

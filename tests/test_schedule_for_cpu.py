@@ -16,6 +16,7 @@ from tvm.script import tirx as T
 
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
+from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from jointdnn_tvm.targets import TargetProfile, load_target
@@ -305,7 +306,14 @@ def test_convolution_accumulates_in_vector_registers() -> None:
     assert _count(kernel, "parallel") == 2  # padding, then the convolution with all behind it
     assert _count(kernel, "vectorized") == 4  # padding, zero, multiply-add, bias and relu
     assert _count(kernel, "unroll") > 0
-    assert 'scope="local"' in kernel.script()
+
+
+def test_sums_of_a_tile_are_taken_from_the_stack() -> None:
+    kernel = _schedule(_kernel(matmul((5, 16), (16, 24))))
+    module = tvm.IRModule({"kernel": kernel.with_attr("global_symbol", "kernel")})
+    lowered = tvm.transform.Sequential([LowerBlocks()])(module)
+    built = tvm.compile(lowered, tvm_target(load_target("host")), tir_pipeline=LOOPS_TO_CODE)
+    assert "TVMBackendAllocWorkspace" not in built.mod.inspect_source("ll")
 
 
 def test_elementwise_kernel_is_one_parallel_and_one_vector_loop() -> None:

@@ -87,7 +87,7 @@ def test_elementwise_epilogue_belongs_to_the_kernel(
     case = _conv(then) if holds_all else _factors(then)
     site = _site(case, monkeypatch)
     assert site.holds_all == holds_all
-    assert site.position == 0
+    assert site.positions == range(1)
 
 
 def _stored(site: Site) -> tuple[Any, str]:

@@ -10,16 +10,15 @@ import pytest
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
-    SIDES,
     Link,
     Operator,
     Problem,
     SideCost,
     Tensor,
-    all_on,
     fixed_placement,
     solve,
 )
+from jointdnn_tvm.placement.baselines import cloud_only, mobile_only
 
 KEYS = {
     "status", "objective", "bound", "latency_s", "energy_j", "cloud_s", "mobile_bytes", "error",
@@ -72,7 +71,7 @@ def test_the_objective_may_be_energy() -> None:
 
 def test_outputs_may_stay_on_the_cloud() -> None:
     problem = replace(PROBLEM, outputs_on="any")
-    everything = all_on(problem, "cloud")
+    everything = cloud_only(problem)
     assert everything is not None
     assert everything.switches == 1
     assert everything.codecs == {"x": "none"}
@@ -80,7 +79,7 @@ def test_outputs_may_stay_on_the_cloud() -> None:
 
 def test_a_network_without_inputs_may_start_anywhere() -> None:
     problem = replace(PROBLEM, tensors=PROBLEM.tensors[1:])
-    everything = all_on(problem, "cloud")
+    everything = cloud_only(problem)
     assert everything is not None
     assert everything.switches == 1  # the end, on the mobile
     assert solve(problem).placement == dict.fromkeys("ab", "cloud") | {"c": "mobile"}
@@ -102,8 +101,8 @@ def test_decimal_ties_take_fewest_switches() -> None:
 
 def test_baselines_are_never_better() -> None:
     optimum = solve(PROBLEM).objective
-    for side in SIDES:
-        baseline = all_on(PROBLEM, side)
+    for side, only in (("mobile", mobile_only), ("cloud", cloud_only)):
+        baseline = only(PROBLEM)
         assert baseline is not None
         assert set(baseline.placement.values()) == {side}
         assert baseline.objective >= optimum
@@ -112,8 +111,8 @@ def test_baselines_are_never_better() -> None:
 def test_no_baseline_where_an_operator_cannot_run() -> None:
     pinned = replace(PROBLEM.operators[0], cloud=None)
     problem = replace(PROBLEM, operators=(pinned, *PROBLEM.operators[1:]))
-    assert all_on(problem, "cloud") is None
-    assert all_on(problem, "mobile") is not None
+    assert cloud_only(problem) is None
+    assert mobile_only(problem) is not None
     assert solve(problem).placement["a"] == "mobile"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tvm
 
+from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
 from tests.kernel_cases import Case, Draw, convolution, dense
 from tests.kernel_library import (
     PROFILES,
@@ -15,6 +18,7 @@ from tests.kernel_library import (
     check,
     check_all,
     check_written,
+    fused_kernel,
     numbered,
 )
 
@@ -73,6 +77,7 @@ EDGES = [
     dense((33, 1), 1, "bias_relu"),
     dense((1, 1), 1, "swish"),
     dense((2, 3, 4, 5), 6, "gelu"),
+    dense((9, 203), 1500, "bias_relu"),  # weights over any second cache: fetched ahead
 ]
 
 
@@ -95,6 +100,26 @@ def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
 @pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
 def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
     check(libraries(profile), index)
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns", "ahead"),
+    [
+        (9, 203, 4000, True),
+        (1, 203, 4000, False),  # no tile during which to fetch
+        (200, 203, 4000, False),  # multiplying takes so much longer
+        (9, 203, 40, False),  # the second cache holds all weights
+        (9, 20_000, 400, False),  # it does not hold two panels
+    ],
+)
+def test_weights_are_fetched_ahead_where_memory_would_be_waited_for(
+    rows: int, depth: int, columns: int, ahead: bool
+) -> None:
+    core = replace(PROFILES["avx2"], clock_hz=3e9, l2_bytes=1 << 19)
+    profile = replace(core, bandwidth_bytes_per_s=15e9)
+    module = tvm.IRModule({"kernel": fused_kernel(dense((rows, depth), columns), profile)})
+    written = tvm.transform.Sequential([ScheduleForCpu(profile)])(module)
+    assert ("llvm.prefetch" in written.script()) == ahead
 
 
 @pytest.mark.slow

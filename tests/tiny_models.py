@@ -200,8 +200,10 @@ def problem_of(network: Network, cloud_s: float = 0.5) -> Problem:
 
 def plan_of(network: Network, placement: dict[str, Side]) -> Plan:
     """That placement, for this machine's own CPU on both sides."""
+    problem = problem_of(network)
     return Plan(
-        answer=fixed_placement(problem_of(network), placement),
+        problem=problem,
+        answer=fixed_placement(problem, placement),
         baselines={},
         mobile=load_target("host"),
         cloud=load_target("host"),

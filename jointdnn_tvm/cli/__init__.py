@@ -25,6 +25,7 @@ VERBS = (
     "compile",
     "measure",
     "plan",
+    "explain",
     "run",
     "verify",
     "targets",

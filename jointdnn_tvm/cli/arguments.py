@@ -10,6 +10,22 @@ from jointdnn_tvm.errors import ModelError
 
 if TYPE_CHECKING:
     from jointdnn_tvm.api import Devices
+    from jointdnn_tvm.placement import Limits
+
+# Option, key of `Limits`, how many of the option's units make one of the key's, and its help.
+_LIMITS = (
+    ("--deadline-ms", "max_latency_s", 1e3, "most milliseconds a query may take"),
+    ("--max-energy-mj", "max_energy_j", 1e3, "most millijoules of the mobile a query"),
+    ("--max-cloud-ms", "max_cloud_s", 1e3, "most milliseconds of the cloud's computing a query"),
+    ("--max-mobile-mb", "max_mobile_bytes", 1e-6, "most megabytes of weights on the mobile"),
+    (
+        "--max-mobile-peak-mb",
+        "max_mobile_peak_bytes",
+        1e-6,
+        "most megabytes on the mobile of weights and the tensors held at once",
+    ),
+    ("--max-error", "max_error", 1.0, "largest sum of the errors of the codecs used"),
+)
 
 
 def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
@@ -86,20 +102,52 @@ def devices(args: argparse.Namespace) -> Devices | None:
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
-    """The link, and what is to be least."""
+    """The link, what is to be least, and the limits."""
     parser.add_argument(
         "--link",
         metavar="LINK",
         default="huang2012-wifi",
         help="link profile, or up=5.85e6,down=13.76e6,rtt=0.05 (default: huang2012-wifi)",
     )
-    parser.add_argument("--objective", choices=("latency", "energy"), default="latency")
+    parser.add_argument(
+        "--objective", choices=("latency", "energy", "throughput"), default="latency"
+    )
     parser.add_argument(
         "--placement",
         metavar="P",
         default="auto",
         help="auto, mobile-only, cloud-only, random:SEED, or a JSON file (default: auto)",
     )
+    add_limits(parser)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """What a plan may take."""
+    group = parser.add_argument_group("limits of a plan")
+    for option, _, _, text in _LIMITS:
+        group.add_argument(
+            option, metavar=option.rpartition("-")[2].upper(), type=amount, help=text
+        )
+
+
+def limits(args: argparse.Namespace) -> Limits:
+    """The limits that are given, in seconds, joules and bytes."""
+    from jointdnn_tvm.placement import Limits
+
+    given = {
+        key: value / units
+        for option, key, units, _ in _LIMITS
+        if (value := getattr(args, option.lstrip("-").replace("-", "_"))) is not None
+    }
+    return Limits(**given)
+
+
+def amount(text: str) -> float:
+    """Parse a finite number of 0 or more."""
+    value = float(text)
+    if not 0 <= value < 1e90:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 0 or more")
+    return value
 
 
 def positive_seconds(text: str) -> float:

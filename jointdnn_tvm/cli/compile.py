@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             cloud=args.cloud,
             link=args.link,
             objective=args.objective,
+            limits=arguments.limits(args),
             placement=args.placement,
             shapes=arguments.shapes(args),
             devices=arguments.devices(args),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import Graph, Group
-from jointdnn_tvm.placement import Link, Operator, Problem, SideCost, Tensor
+from jointdnn_tvm.placement import Limits, Link, Operator, Problem, SideCost, Tensor
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 
@@ -35,7 +35,11 @@ class CostTable:
 
 
 def make_problem(
-    graph: Graph, costs: CostTable, link: LinkProfile, objective: str = "latency"
+    graph: Graph,
+    costs: CostTable,
+    link: LinkProfile,
+    objective: str = "latency",
+    limits: Limits | None = None,
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
@@ -57,6 +61,7 @@ def make_problem(
             costs.mobile.idle_w,
         ),
         objective=objective,
+        limits=limits or Limits(),
     )
 
 

@@ -1,6 +1,9 @@
 """The placement problem and its solvers: plain data, no TVM."""
 
+from jointdnn_tvm.placement.baselines import all_baselines
 from jointdnn_tvm.placement.evaluate import Metrics, evaluate
+from jointdnn_tvm.placement.explain import Explanation, explain
+from jointdnn_tvm.placement.plan_table import PlanTable, Ranges, TablePlan, plan_table
 from jointdnn_tvm.placement.problem import (
     CLOUD,
     MOBILE,
@@ -18,7 +21,7 @@ from jointdnn_tvm.placement.problem import (
     Tensor,
 )
 from jointdnn_tvm.placement.solution import Clash, InfeasibleError
-from jointdnn_tvm.placement.solve import Answer, all_on, fixed_placement, solve
+from jointdnn_tvm.placement.solve import Answer, fixed_placement, solve
 
 __all__ = [
     "CLOUD",
@@ -29,18 +32,24 @@ __all__ = [
     "Block",
     "Clash",
     "Codec",
+    "Explanation",
     "InfeasibleError",
     "Limits",
     "Link",
     "Metrics",
     "Operator",
+    "PlanTable",
     "Problem",
+    "Ranges",
     "Side",
     "SideCost",
     "SideSeconds",
+    "TablePlan",
     "Tensor",
-    "all_on",
+    "all_baselines",
     "evaluate",
+    "explain",
     "fixed_placement",
+    "plan_table",
     "solve",
 ]

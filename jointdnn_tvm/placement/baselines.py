@@ -17,20 +17,17 @@ from dataclasses import replace
 from jointdnn_tvm.placement.evaluate import evaluate
 from jointdnn_tvm.placement.min_cut import codecs_of, one_way_cut
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side
-from jointdnn_tvm.placement.solution import LIMIT_SLACK
+from jointdnn_tvm.placement.solution import broken_limits
 from jointdnn_tvm.placement.solve import Answer, fixed_placement
+
+BASELINES = ("mobile-only", "cloud-only", "neurosurgeon", "dads")
 
 
 def all_baselines(problem: Problem) -> dict[str, Answer]:
     """The answer of each baseline that can run and meets the limits, by its name."""
-    makers = {
-        "mobile-only": mobile_only,
-        "cloud-only": cloud_only,
-        "neurosurgeon": neurosurgeon,
-        "dads": dads,
-    }
-    answers = {name: make(problem) for name, make in makers.items()}
-    return {name: answer for name, answer in answers.items() if answer is not None}
+    makers = (mobile_only, cloud_only, neurosurgeon, dads)
+    answers = (make(problem) for make in makers)
+    return {n: answer for n, answer in zip(BASELINES, answers, strict=True) if answer is not None}
 
 
 def mobile_only(problem: Problem) -> Answer | None:
@@ -82,9 +79,7 @@ def _split(problem: Problem, position: int) -> dict[str, Side] | None:
 def _meets_limits(
     problem: Problem, placement: Mapping[str, Side], codecs: Mapping[str, str]
 ) -> bool:
-    metrics = evaluate(problem, placement, codecs)
-    limits = problem.limits.active.items()
-    return all(metrics.limited(name) <= limit * (1 + LIMIT_SLACK) for name, limit in limits)
+    return not broken_limits(problem, evaluate(problem, placement, codecs))
 
 
 def _answer(problem: Problem, placement: dict[str, Side], name: str, started: float) -> Answer:

@@ -84,7 +84,7 @@ def evaluate(
     up_s = [link.upload_s(codec.size_bytes) for codec in up_codecs]
     down_s = [link.download_s(codec.size_bytes) for codec in down_codecs]
     mobile, cloud = _costs_on(problem, sides, MOBILE), _costs_on(problem, sides, CLOUD)
-    mobile_s, cloud_s = _run_seconds(problem, sides, MOBILE), _run_seconds(problem, sides, CLOUD)
+    mobile_s, cloud_s = run_seconds(problem, sides, MOBILE), run_seconds(problem, sides, CLOUD)
     mobile_codec_s = _codec_seconds(MOBILE, up_codecs, down_codecs)
     cloud_codec_s = _codec_seconds(CLOUD, down_codecs, up_codecs)
     switches = _count_switches(problem, sides)
@@ -126,7 +126,7 @@ def _cost(operator: Operator, side: Side) -> SideCost:
     return cost
 
 
-def _run_seconds(problem: Problem, sides: Mapping[str, Side], side: Side) -> list[float]:
+def run_seconds(problem: Problem, sides: Mapping[str, Side], side: Side) -> list[float]:
     """Latencies of the operators on a side, those of a run with a block as one."""
     blocks = {(b.first, b.last): b.latency_s for b in problem.blocks if b.side == side}
     seconds: list[float] = []

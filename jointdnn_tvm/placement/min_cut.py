@@ -41,34 +41,29 @@ def one_way_cut(problem: Problem) -> Solution | None:
     return solution if possible else None
 
 
-def cheapest_sides(problem: Problem, prices: Prices[float]) -> dict[str, Side]:
-    """The placement that costs least by any prices that are 0 or more."""
-    return _priced(problem, prices, one_way=False)[0]
-
-
 def _minimum(problem: Problem, *, one_way: bool) -> tuple[Solution, bool]:
     """The minimum, and whether it can be made at all."""
-    placement, bound = _priced(problem, price(problem), one_way=one_way)
+    sides, bound = cheapest_sides(problem, price(problem), one_way=one_way)
+    placement = {o.name: side for o, side in zip(problem.operators, sides, strict=True)}
     codecs = codecs_of(problem, placement)
-    solution = Solution(placement, codecs, bound, proved=True, solver="min-cut")
-    return solution, bound is not None
+    return Solution(placement, codecs, bound, proved=True, solver="min-cut"), bound is not None
 
 
-def _priced(
-    problem: Problem, in_floats: Prices[float], *, one_way: bool
-) -> tuple[dict[str, Side], float | None]:
-    """The placement that costs least, and what it costs; None: it cannot be made."""
+def cheapest_sides(
+    problem: Problem, prices: Prices[float], *, one_way: bool = False
+) -> tuple[list[Side], float | None]:
+    """The operators' sides at the least price, and that price; None where no cut can be made."""
     most_switches = len(problem.operators) + 1
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
-    prices, units = in_units(in_floats, finer=most_switches + 1)
-    model = cut_model(problem, prices, one_way=one_way)
+    in_integers, units = in_units(prices, finer=most_switches + 1)
+    model = cut_model(problem, in_integers, one_way=one_way)
     model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
     cut = _Cut(model)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
-    placement = {o.name: sides[node] for o, node in zip(problem.operators, nodes, strict=True)}
-    return placement, optimum / units if optimum < model.infinite else None
+    possible = optimum < model.infinite
+    return [sides[node] for node in nodes], optimum / units if possible else None
 
 
 def codecs_of(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:

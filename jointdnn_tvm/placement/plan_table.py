@@ -10,28 +10,23 @@ function is never below what the vertices say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations, product
 from math import fsum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.placement.envelope import Array, Envelope
 from jointdnn_tvm.placement.evaluate import evaluate
-from jointdnn_tvm.placement.min_cut import minimum_cut
+from jointdnn_tvm.placement.linear_prices import LinearPrices
+from jointdnn_tvm.placement.min_cut import cheapest_sides, codecs_of
 from jointdnn_tvm.placement.problem import MOBILE, Link, Problem, Side
-from jointdnn_tvm.placement.solution import Solution
 
 FORMAT = "jointdnn-plan-table/1"
 _NAMES = ("uplink_bps", "downlink_bps", "rtt_s", "slowdown")
 _EQUAL = 1e-11  # relative: costs that differ by less are equal, as in the cut
-_SLACK = 1e-9  # in units of the box, and relative for costs, on a vertex found in floats
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -131,32 +126,30 @@ def plan_table(problem: Problem, ranges: Ranges) -> PlanTable:
     if problem.limits.active or problem.blocks or problem.objective == "throughput":
         raise ProblemError("a plan table cannot hold limits, blocks or throughput: remove them")
     low, high = ranges.box()
-    free = np.flatnonzero(high > low)
-    plans: list[TablePlan] = []
-    tested: set[tuple[float, ...]] = set()
+    free = high > low
+    prices = LinearPrices(problem)
 
-    def unknown(inside: Array) -> bool:
-        """Whether a fresh cut there is cheaper than all plans; it then joins them."""
-        at = low.copy()
-        at[free] += np.clip(inside, 0, 1) * (high - low)[free]
-        plan = _solve_at(problem, at)
-        known = min((_cost(p, at) for p in plans), default=np.inf)
-        if _cost(plan, at) >= known * (1 - _EQUAL):
-            return False
-        plans.append(plan)
-        return True
+    def solve_at(condition: Array) -> tuple[list[Side], float]:
+        sides, cost = cheapest_sides(problem, prices.at(condition))
+        assert cost is not None, "without limits every operator can run somewhere"
+        return sides, cost
 
-    for corner in product((0.0, 1.0), repeat=len(free)):
-        tested.add(corner)
-        unknown(np.array(corner))
-    done = 0
-    while done < len(plans):
-        newest, done = done, done + 1
-        for vertex in _vertices(_planes(plans[:done], low, high, free), newest):
-            key = tuple(np.round(vertex, 12) + 0.0)
-            if key not in tested:
-                tested.add(key)
-                unknown(vertex)
+    def in_the_box(plan: TablePlan) -> Array:
+        """The plan's cost over what has a range, each in units of its most."""
+        slopes = np.array(plan.slopes)
+        fixed = plan.constant + float(slopes[~free] @ low[~free])
+        return np.array([fixed, *(slopes * high)[free]])
+
+    plans = [_plan(problem, solve_at(high)[0], high)]
+    envelope = Envelope(low[free] / high[free], np.ones(free.sum()), in_the_box(plans[0]))
+    while (vertex := envelope.next_vertex()) is not None:
+        place, known = vertex
+        condition = low.copy()
+        condition[free] = place * high[free]
+        sides, cost = solve_at(condition)
+        if cost < known * (1 - _EQUAL):
+            plans.append(_plan(problem, sides, condition))
+            envelope.add(in_the_box(plans[-1]))
     return PlanTable(ranges, tuple(plans))
 
 
@@ -171,18 +164,20 @@ def at_condition(problem: Problem, link: Link, slowdown: float = 1.0) -> Problem
     return replace(problem, link=link, operators=operators)
 
 
-def _solve_at(problem: Problem, at: Array) -> TablePlan:
-    up, down, rtt_s, slowdown = map(float, at)
+def _plan(problem: Problem, sides: list[Side], condition: Array) -> TablePlan:
+    """The placement with the codecs that are best for it under a condition."""
+    up, down, rtt_s, slowdown = map(float, condition)
+    placement = {o.name: side for o, side in zip(problem.operators, sides, strict=True)}
     link = replace(problem.link, uplink_bps=1 / up, downlink_bps=1 / down, rtt_s=rtt_s)
-    return _linear(problem, minimum_cut(at_condition(problem, link, slowdown)))
+    return _linear(problem, placement, codecs_of(at_condition(problem, link, slowdown), placement))
 
 
-def _linear(problem: Problem, solution: Solution) -> TablePlan:
+def _linear(problem: Problem, placement: dict[str, Side], codecs: dict[str, str]) -> TablePlan:
     """The linear function of a placement, by the definition of its objective."""
-    placement, link = solution.placement, problem.link
-    metrics = evaluate(problem, placement, solution.codecs)
+    link = problem.link
+    metrics = evaluate(problem, placement, codecs)
     tensors = {tensor.name: tensor for tensor in problem.tensors}
-    used = {name: solution.codecs.get(name, "none") for name in metrics.up + metrics.down}
+    used = {name: codecs.get(name, "none") for name in metrics.up + metrics.down}
     up = [tensors[name].encoding(used[name]) for name in metrics.up]
     down = [tensors[name].encoding(used[name]) for name in metrics.down]
     mobile = [o.mobile for o in problem.operators if placement[o.name] == MOBILE and o.mobile]
@@ -202,34 +197,3 @@ def _linear(problem: Problem, solution: Solution) -> TablePlan:
         weights[2] * metrics.cloud_s,
     )
     return TablePlan(placement, used, constant, slopes)
-
-
-def _cost(plan: TablePlan, at: Array) -> float:
-    return plan.constant + float(np.dot(plan.slopes, at))
-
-
-def _planes(plans: list[TablePlan], low: Array, high: Array, free: npt.NDArray[Any]) -> Array:
-    """Each plan's constant and slopes over the box from 0 to 1, in units of the largest."""
-    rows = [
-        [_cost(p, low), *(np.array(p.slopes)[free] * (high - low)[free]).tolist()] for p in plans
-    ]
-    planes = np.array(rows)
-    return planes / (np.abs(planes).max() or 1.0)
-
-
-def _vertices(planes: Array, newest: int) -> Iterator[Array]:
-    """The vertices of the lower envelope over the unit box at which a plan takes part."""
-    size = planes.shape[1] - 1
-    if size == 0:
-        return
-    others = [planes[i] - planes[newest] for i in range(len(planes)) if i != newest]
-    faces = [(-side, *row) for row in np.eye(size) for side in (0.0, 1.0)]
-    rows = np.array([*others, *faces])
-    lengths = np.linalg.norm(rows[:, 1:], axis=1)
-    rows = rows[lengths > 1e-15] / lengths[lengths > 1e-15, None]
-    chosen = rows[np.array(list(combinations(range(len(rows)), size)))]
-    chosen = chosen[np.abs(np.linalg.det(chosen[:, :, 1:])) > 1e-12]
-    points = np.linalg.solve(chosen[:, :, 1:], -chosen[:, :, :1])[:, :, 0]
-    points = points[((points > -_SLACK) & (points < 1 + _SLACK)).all(axis=1)]
-    costs = planes[:, :1] + planes[:, 1:] @ points.T
-    yield from points[costs[newest] <= costs.min(axis=0) + _SLACK * np.abs(costs).max(initial=0)]

@@ -37,7 +37,8 @@ class PricedCut:
         }
         up, down = ([cost for cost, _ in best[side]] for side in (MOBILE, CLOUD))
         prices = Prices(operators[MOBILE], operators[CLOUD], up, down, _cost(self._switch, tariff))
-        placement = cheapest_sides(self._problem, prices)
+        sides, _ = cheapest_sides(self._problem, prices)
+        placement = {o.name: side for o, side in zip(self._problem.operators, sides, strict=True)}
         codecs: dict[str, str] = {}
         crossings: dict[str, Piece] = {}
         for index, tensor in enumerate(tensors):
@@ -46,9 +47,7 @@ class PricedCut:
             codecs[tensor.name] = tensor.encodings[number].name
             crossings[tensor.name] = self._ways[made_on][index][number]
         plan = judge(self._problem, placement, codecs)
-        pieces: list[Piece] = [
-            self._operators[side][i] or {} for i, side in enumerate(placement.values())
-        ]
+        pieces: list[Piece] = [self._operators[side][i] or {} for i, side in enumerate(sides)]
         pieces += [crossings[name] for name in plan.metrics.up + plan.metrics.down]
         pieces += [self._switch] * plan.metrics.switches
         return plan, {m: fsum(piece.get(m, 0.0) for piece in pieces) for m in MEASURES}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from math import frexp, fsum
+from itertools import chain, islice
+from math import fsum
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Codec, Problem, Side, Tensor
 
@@ -84,19 +86,23 @@ def in_units(prices: Prices[float], finer: int) -> tuple[Prices[int], int]:
     Floats are binary fractions: the unit is the last bit of the least price, divided by
     ``finer``, so that nothing is rounded.
     """
-    exponents = [frexp(value)[1] for value in prices.every() if value]
-    least = min(exponents, default=0)
-    least = min(least, _BITS)  # a unit is at most 1
-
-    def exact(value: float) -> int:
-        fraction, exponent = frexp(value)
-        return (int(fraction * _ONE) << (exponent - least)) * finer if value else 0
-
+    # A zero has no last bit.
+    fractions, exponents = np.frexp(np.array([value or 0.0 for value in prices.every()]))
+    some = fractions > 0
+    least = int(exponents.min(where=some, initial=_BITS))  # a unit is at most 1
+    mantissas = (fractions * _ONE).astype(np.int64).tolist()
+    shifts = np.where(some, exponents - least, 0).tolist()
+    exact = ((whole << shift) * finer for whole, shift in zip(mantissas, shifts, strict=True))
     in_integers = Prices(
-        mobile=[None if value is None else exact(value) for value in prices.mobile],
-        cloud=[None if value is None else exact(value) for value in prices.cloud],
-        up=[exact(value) for value in prices.up],
-        down=[exact(value) for value in prices.down],
-        switch=exact(prices.switch),
+        mobile=_as_known(prices.mobile, exact),
+        cloud=_as_known(prices.cloud, exact),
+        up=list(islice(exact, len(prices.up))),
+        down=list(islice(exact, len(prices.down))),
+        switch=next(exact),
     )
     return in_integers, finer << (_BITS - least)
+
+
+def _as_known(prices: list[float | None], exact: Iterator[int]) -> list[int | None]:
+    """The next numbers, None where the price is."""
+    return [None if old is None else new for old, new in zip(prices, exact, strict=False)]

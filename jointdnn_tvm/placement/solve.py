@@ -52,15 +52,17 @@ def solve(problem: Problem, time_limit_s: float = 60.0) -> Answer:
 
     Only limits and throughput can need the time; when it is up the answer is the best placement
     found, with a bound. Raises `InfeasibleError` when no placement meets the limits, and
-    `ProblemError` when the time is up before one is found, or before a chain is solved.
+    `ProblemError` when the time is up before one is found, or before a chain
+    with blocks is solved.
     """
     started = time.perf_counter()
-    bounded = bool(problem.limits.active) or problem.objective == "throughput"
-    if problem.blocks or (bounded and problem.is_chain):
-        return _answer(problem, solve_chain(problem, time_limit_s), started)
-    if bounded:
-        return _answer(problem, solve_with_limits(problem, time_limit_s), started)
-    return _answer(problem, minimum_cut(problem), started)
+    if problem.blocks:
+        solution = solve_chain(problem, time_limit_s)
+    elif problem.limits.active or problem.objective == "throughput":
+        solution = solve_with_limits(problem, time_limit_s)
+    else:
+        solution = minimum_cut(problem)
+    return _answer(problem, solution, started)
 
 
 def fixed_placement(
@@ -70,13 +72,6 @@ def fixed_placement(
     started = time.perf_counter()
     given = Solution(check_sides(problem, placement), dict(codecs or {}), None, False, "fixed")
     return _answer(problem, given, started)
-
-
-def all_on(problem: Problem, side: Side) -> Answer | None:
-    """The answer with every operator on one side, or None where some operator cannot run."""
-    if any(operator.cost(side) is None for operator in problem.operators):
-        return None
-    return fixed_placement(problem, {operator.name: side for operator in problem.operators})
 
 
 def _answer(problem: Problem, solution: Solution, started: float) -> Answer:

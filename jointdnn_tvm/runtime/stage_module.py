@@ -14,6 +14,7 @@ from tvm import runtime
 from tvm.runtime.vm import VirtualMachine
 
 from jointdnn_tvm.errors import BundleError, RunError
+from jointdnn_tvm.runtime.architecture import check_architecture
 from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.runtime.weights import map_weights
 
@@ -37,9 +38,12 @@ class StageModule:
             raise BundleError(f"{weights} lacks weight {missing[0]!r}; build the bundle again")
         self._weights = {n: _share(arrays[n]) for n in needed}
         try:
+            check_architecture(library)
             machine = VirtualMachine(_load(library), runtime.cpu())
             self._functions = {s.name: machine[s.name] for s in stages}
-        except Exception as error:  # whatever the loader says of a library for another machine
+        except BundleError:
+            raise
+        except Exception as error:  # whatever the loader says
             raise BundleError(
                 f"{library} does not load on this machine ({_first_line(error)}); "
                 "build the bundle for this machine's target"

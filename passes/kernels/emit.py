@@ -34,8 +34,15 @@ def serial(extent: int | Any, body: Body, name: str = "i") -> Any:
     return _loop(extent, body, name, tirx.ForKind.SERIAL)
 
 
-def unrolled(extent: int, body: Body, name: str = "i") -> Any:
+def unrolled(
+    extent: int,
+    body: Body,
+    name: str = "i",
+    before: Callable[[Any, int], Iterable[Any]] = lambda _first, _count: (),
+) -> Any:
     """A loop that runs in order, a few of its iterations written out in each of its own.
+
+    `before` gives what comes before those, told the first and how many they are.
 
     Short ones, as of first layers, are left to LLVM, which on a Cortex-A76 then does not spill.
     """
@@ -45,7 +52,8 @@ def unrolled(extent: int, body: Body, name: str = "i") -> Any:
 
     def some(i: Any) -> list[Any]:
         first = i * _WRITTEN_OUT
-        return [statement for step in range(_WRITTEN_OUT) for statement in body(first + step)]
+        steps = [statement for step in range(_WRITTEN_OUT) for statement in body(first + step)]
+        return [*before(first, _WRITTEN_OUT), *steps]
 
     parts = [serial(full, some, name)]
     if rest:
@@ -98,13 +106,21 @@ def bind(name: str, value: Any) -> tuple[Any, Any]:
     return variable, tirx.Bind(variable, value)
 
 
-def allocate(name: str, size: int, scope: str = "global") -> tuple[Any, Any]:
+def allocate(name: str, size: int) -> tuple[Any, Any]:
     """A float32 scratch buffer and the statement that allocates it.
 
-    ``local`` ones of constant size live in registers or on the stack.
+    TVM takes those of fewer than 256 numbers from the stack, where LLVM turns them into registers.
+    Longer ones, and those of scope ``local`` whatever their size, cost a call each time.
     """
-    buffer = tirx.decl_buffer((size,), "float32", name, scope=scope)
+    buffer = tirx.decl_buffer((size,), "float32", name)
     return buffer, tirx.AllocBuffer(buffer, {})
+
+
+def prefetch(buffer: Any, place: Any) -> Any:
+    """Has the processor fetch the cache line of an element, which may lie past the end."""
+    read, keep, data = (tirx.const(value, "int32") for value in (0, 3, 1))
+    address = tirx.address_of(tirx.BufferLoad(buffer, [place]))
+    return tirx.Evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, read, keep, data))
 
 
 def flat(buffer: Any) -> tuple[Any, Any]:

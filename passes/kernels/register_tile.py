@@ -80,38 +80,41 @@ class Accumulators:
 
     def __init__(self, tile: Tile) -> None:
         self._tile = tile
-        self._buffer, self._allocation = emit.allocate("sums", tile.rows * tile.columns, "local")
+        # A buffer a row, since a whole tile of AVX-512 would be too long for the stack.
+        rows = [emit.allocate("sums", tile.columns) for _ in range(tile.rows)]
+        self._buffers, self._allocations = zip(*rows, strict=True)
 
     def clear(self) -> list[Any]:
         """Allocates the sums and sets them to zero."""
         return [
-            self._allocation,
-            *self._each(lambda _row, _column, at: self._set(at, emit.zero())),
+            *self._allocations,
+            *self._each(lambda row, column: self._set(row, column, emit.zero())),
         ]
 
     def step(self, number: Callable[[int], Any], vector: Callable[[Any], Any]) -> list[Any]:
         """Adds one product: `number` gives that of a row, `vector` the one of a column."""
         return self._each(
-            lambda row, column, at: self._set(at, self._sum(at) + number(row) * vector(column))
+            lambda row, column: self._set(
+                row, column, self._sum(row, column) + number(row) * vector(column)
+            )
         )
 
     def store(self, place: Callable[[int, Any, Any], Any]) -> list[Any]:
         """Hands out every sum: `place` gets its row, its column and its value."""
-        return self._each(lambda row, column, at: place(row, column, self._sum(at)))
+        return self._each(lambda row, column: place(row, column, self._sum(row, column)))
 
-    def _sum(self, at: Any) -> Any:
-        return tirx.BufferLoad(self._buffer, [at])
+    def _sum(self, row: int, column: Any) -> Any:
+        return tirx.BufferLoad(self._buffers[row], [column])
 
-    def _set(self, at: Any, value: Any) -> Any:
-        return tirx.BufferStore(self._buffer, value, [at])
+    def _set(self, row: int, column: Any, value: Any) -> Any:
+        return tirx.BufferStore(self._buffers[row], value, [column])
 
-    def _each(self, statement: Callable[[int, Any, Any], Any]) -> list[Any]:
-        """A statement for every vector of the tile, given its row, column and place."""
+    def _each(self, statement: Callable[[int, Any], Any]) -> list[Any]:
+        """A statement for every vector of the tile, given its row and column."""
         tile = self._tile
 
         def at(row: int, first: int) -> Any:
-            start = row * tile.columns + first
-            return emit.vector(tile.lanes, lambda lane: statement(row, lane + first, lane + start))
+            return emit.vector(tile.lanes, lambda lane: statement(row, lane + first))
 
         return [
             at(row, first)

@@ -13,15 +13,15 @@ from tvm.ir.expr import TensorLoad
 from jointdnn_tvm.passes.kernels import emit
 
 KERNEL = "jointdnn.kernel"
-"""Attribute of a block that one of this folder's kernels computes: the kernel's name."""
+"""Attribute of each block that one of this folder's kernels computes: the kernel's name."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """One function to be written: a marked block, and the elementwise operators after it.
+    """One function to be written: a kernel's blocks, and the elementwise operators after them.
 
-    `operands` are the buffers that the block reads, in order; `shape` is that of its result;
-    `position` tells which of the function's blocks it is. Where `holds_all` is false, other blocks
+    `operands` are the buffers that the kernel reads, in order; `shape` is that of its result;
+    `positions` tells which of the function's blocks it is. Where `holds_all` is false, other blocks
     follow that read the result from memory.
     """
 
@@ -30,8 +30,9 @@ class Site:
     options: Mapping[str, Any]
     operands: tuple[Any, ...]
     shape: tuple[int, ...]
-    position: int
+    positions: range
     holds_all: bool
+    _between: tuple[Any, ...]
     _result: Any
     _axes: tuple[Any, ...]
     _store: tirx.BufferStore
@@ -54,11 +55,11 @@ class Site:
         return tirx.PrimFunc(old.params, body, old.ret_type, old.attrs)
 
     def spliced(self, function: tirx.PrimFunc, statement: Any) -> tirx.PrimFunc:
-        """The function, its other blocks scheduled, with this statement for the kernel's block."""
+        """The function, its other blocks scheduled, with this statement for the kernel's."""
         realize = function.body
         root = realize.block
         parts = list(root.body.seq)
-        parts[self.position] = statement
+        parts[self.positions.start : self.positions.stop] = [statement]
         block = s_tir.SBlock(
             root.iter_vars,
             root.reads,
@@ -66,7 +67,7 @@ class Site:
             root.name_hint,
             emit.sequence(parts),
             root.init,
-            root.alloc_buffers,
+            [b for b in root.alloc_buffers if not _is_among(b, self._between)],
             root.match_buffers,
             root.annotations,
         )
@@ -82,16 +83,20 @@ def find_site(sch: s_tir.Schedule) -> Site | None:
     """
     blocks = [sch.get(block) for block in sch.get_child_blocks(sch.get_sblock("root"))]
     marked = [i for i, block in enumerate(blocks) if KERNEL in block.annotations]
-    if len(marked) != 1:
+    if not marked:
         return None
-    (position,) = marked
-    kernel, last = blocks[position], blocks[-1]
+    positions = range(marked[0], marked[-1] + 1)
+    kernels = blocks[positions.start : positions.stop]
+    first, kernel, last = kernels[0], kernels[-1], blocks[-1]
+    if any(block.annotations.get(KERNEL) != first.annotations[KERNEL] for block in kernels):
+        return None
     result = kernel.writes[0].source
+    between = tuple(block.writes[0].source for block in kernels[:-1])
     shape = tuple(int(extent) for extent in result.shape)
     axes = tuple(axis.var for axis in kernel.iter_vars if int(axis.iter_type) == _SPATIAL)
     store = tirx.BufferStore(result, tirx.BufferLoad(result, list(axes)), list(axes))
     holds_all = last is kernel
-    if len(blocks) == 2 and not holds_all:
+    if len(blocks) == len(kernels) + 1 and not holds_all:
         last_axes = tuple(axis.var for axis in last.iter_vars)
         if isinstance(last.body, tirx.BufferStore) and _is_plain(
             last.body, last_axes, shape, result
@@ -101,14 +106,29 @@ def find_site(sch: s_tir.Schedule) -> Site | None:
         sch.mod["main"],
         str(kernel.annotations[KERNEL]),
         {str(key): value for key, value in kernel.annotations.items()},
-        tuple(region.source for region in kernel.reads),
+        _operands(kernels, between),
         shape,
-        position,
+        positions,
         holds_all,
+        between,
         result,
         axes,
         store,
     )
+
+
+def _operands(kernels: Sequence[Any], between: Sequence[Any]) -> tuple[Any, ...]:
+    """What the blocks read that they do not write themselves, each buffer once."""
+    found: list[Any] = []
+    for block in kernels:
+        for region in block.reads:
+            if not _is_among(region.source, [*found, *between]):
+                found.append(region.source)
+    return tuple(found)
+
+
+def _is_among(buffer: Any, others: Sequence[Any]) -> bool:
+    return any(buffer.same_as(other) for other in others)
 
 
 _SPATIAL = 0  # tirx.IterVar.iter_type

@@ -67,7 +67,7 @@ def both_ways(
 ) -> list[Any]:
     """matrix @ values @ matrix.T for a vector of channels; values are edge x edge."""
     size = len(matrix)
-    between, take = emit.allocate("between", size * edge * lanes, "local")
+    between, take = emit.allocate("between", size * edge * lanes)
 
     def down(row: int, column: int) -> Any:
         return emit.vector(

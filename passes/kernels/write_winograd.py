@@ -166,7 +166,7 @@ class _Writer:
         (row, see_row), (col, see_col) = emit.bind("row", y * m), emit.bind("col", x * m)
 
         def some(first: Any, lanes: int) -> list[Any]:
-            outputs, take = emit.allocate("outputs", m * m * lanes, "local")
+            outputs, take = emit.allocate("outputs", m * m * lanes)
 
             def read(r: int, c: int, lane: Any) -> Any:
                 at = (r * edge + c) * self._out_plane + place * columns + first + lane

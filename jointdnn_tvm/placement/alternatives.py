@@ -1,0 +1,149 @@
+"""What other placements would cost beside an answer, or why they cannot be taken."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from jointdnn_tvm.placement.baselines import BASELINES, all_baselines
+from jointdnn_tvm.placement.evaluate import evaluate
+from jointdnn_tvm.placement.min_cut import codecs_of
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Limits, Operator, Problem, Side
+from jointdnn_tvm.placement.solution import InfeasibleError, broken_limits
+from jointdnn_tvm.placement.solve import Answer, fixed_placement, solve
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another placement beside an answer.
+
+    ``objective`` (s or J), ``change`` of it from the answer's, ``ratio`` to the answer's (None
+    where that is 0), ``latency_s`` and ``energy_j`` are None where it cannot run. ``why_not`` says
+    why it cannot be taken: it cannot run, or breaks a limit; None where it can.
+    """
+
+    objective: float | None = None
+    change: float | None = None
+    ratio: float | None = None
+    latency_s: float | None = None
+    energy_j: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """The answer with these operators moved to the other side."""
+
+    moved: tuple[str, ...]
+    to: Side
+    result: Alternative
+
+
+def moves(problem: Problem, answer: Answer) -> tuple[Move, ...]:
+    """Each operator moved by itself, then each run of several operators as a whole.
+
+    What crosses then has the codecs that are best for the new placement.
+    """
+    singles: list[tuple[Operator, ...]] = [(operator,) for operator in problem.operators]
+    grouped = itertools.groupby(problem.operators, key=lambda o: answer.placement[o.name])
+    runs = [tuple(run) for _, run in grouped]
+    wholes = [run for run in runs if len(run) > 1]
+    return tuple(_move(problem, answer, operators) for operators in singles + wholes)
+
+
+def baselines(problem: Problem, answer: Answer) -> dict[str, Alternative]:
+    """Each baseline by its name; one that breaks a limit as it would be without limits."""
+    possible = all_baselines(problem)
+    unlimited = all_baselines(replace(problem, limits=Limits())) if problem.limits.active else {}
+    found = {}
+    for name in BASELINES:
+        if name in possible:
+            found[name] = _judged(problem, answer, possible[name])
+        elif name in unlimited:
+            found[name] = _judged(problem, answer, unlimited[name])
+        else:
+            found[name] = Alternative(why_not=_why_impossible(problem, name))
+    return found
+
+
+def _move(problem: Problem, answer: Answer, operators: tuple[Operator, ...]) -> Move:
+    names = tuple(operator.name for operator in operators)
+    to = CLOUD if answer.placement[names[0]] == MOBILE else MOBILE
+    stuck = next((o.name for o in operators if o.cost(to) is None), None)
+    if stuck is not None:
+        return Move(names, to, Alternative(why_not=f"{stuck!r} cannot run on the {to} side"))
+    placement = {**answer.placement, **dict.fromkeys(names, to)}
+    moved = fixed_placement(problem, placement, _best_codecs(problem, placement))
+    return Move(names, to, _judged(problem, answer, moved))
+
+
+def _judged(problem: Problem, answer: Answer, other: Answer) -> Alternative:
+    broken = broken_limits(problem, evaluate(problem, other.placement, other.codecs))
+    return Alternative(
+        objective=other.objective,
+        change=other.objective - answer.objective,
+        ratio=other.objective / answer.objective if answer.objective else None,
+        latency_s=other.latency_s,
+        energy_j=other.energy_j,
+        why_not=f"breaks {', '.join(broken)}" if broken else None,
+    )
+
+
+def _best_codecs(problem: Problem, placement: Mapping[str, Side]) -> dict[str, str]:
+    """Codecs that are best for a placement; where none meets the limits, the cheapest."""
+    bound = problem.limits.active or problem.objective == "throughput"
+    if bound and any(tensor.codecs for tensor in problem.tensors):
+        try:
+            return solve(_pinned(problem, placement)).codecs
+        except InfeasibleError:
+            pass
+    return codecs_of(problem, dict(placement))
+
+
+def _pinned(problem: Problem, placement: Mapping[str, Side]) -> Problem:
+    """The problem where no operator can run elsewhere."""
+    operators = tuple(
+        replace(o, cloud=None) if placement[o.name] == MOBILE else replace(o, mobile=None)
+        for o in problem.operators
+    )
+    order = problem.positions
+    blocks = tuple(
+        block
+        for block in problem.blocks
+        if all(
+            placement[o.name] == block.side
+            for o in problem.operators[order[block.first] : order[block.last] + 1]
+        )
+    )
+    return replace(problem, operators=operators, blocks=blocks)
+
+
+def _why_impossible(problem: Problem, name: str) -> str:
+    """Which operators keep a baseline from running at all."""
+    stuck = {side: [o.name for o in problem.operators if o.cost(side) is None]
+             for side in (MOBILE, CLOUD)}  # fmt: skip
+    if name == "mobile-only":
+        return f"{stuck[MOBILE][0]!r} cannot run on the mobile side"
+    if name == "cloud-only":
+        return f"{stuck[CLOUD][0]!r} cannot run on the cloud side"
+    first, later = next(
+        (first, later)
+        for first in stuck[MOBILE]
+        for after in (_after(problem, first, reads=name == "dads"),)
+        for later in stuck[CLOUD]
+        if later in after
+    )
+    return f"{first!r} runs on the cloud only and {later!r} after it on the mobile only"
+
+
+def _after(problem: Problem, name: str, *, reads: bool) -> set[str]:
+    """The operators later in the order, or (``reads``) those that need what an operator makes."""
+    later = [o.name for o in problem.operators[problem.positions[name] + 1 :]]
+    if not reads:
+        return set(later)
+    needs = {name}
+    for operator in later:
+        if any(t.producer in needs and operator in t.consumers for t in problem.tensors):
+            needs.add(operator)
+    return needs

@@ -1,0 +1,117 @@
+"""An AArch64 machine emulated by qemu: its Python with what a phone needs, in a folder.
+
+    python -m tests.arm_machine     makes it (Debian, and root unless the tools are there)
+
+Correctness is what it is for: emulation is 10 to 20 times slower, so no time taken on it means
+anything.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent / "build" / "arm"
+EMULATOR = "qemu-aarch64-static"
+TOOLS = {EMULATOR: "qemu-user-static", "aarch64-linux-gnu-ld": "binutils-aarch64-linux-gnu"}
+_PACKAGES = ("numpy", "apache-tvm", "apache-tvm-ffi", "cloudpickle", "psutil", "tornado")
+_NEEDED_BY_THOSE = ("ml_dtypes", "typing_extensions")
+_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+_READY = "ready"
+
+
+def why_not() -> str | None:
+    """Why the machine cannot be used, or None."""
+    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if missing:
+        return f"no {' and no '.join(missing)} on this machine; `make test-arm` installs them"
+    if not (ROOT / _READY).exists():
+        return "no emulated ARM machine; `make test-arm` makes one"
+    return None
+
+
+def python() -> Path:
+    """Its Python, which runs like any other."""
+    return ROOT / "python"
+
+
+def make() -> None:
+    """Install the tools that are missing, and make the machine unless it is there."""
+    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if missing:
+        if os.geteuid() != 0:
+            raise SystemExit(f"install {' '.join(missing)} (as root: apt-get install …)")
+        _run("apt-get", "-q", "update")
+        _run("apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    done = ROOT / _READY
+    if done.exists() and done.read_text() == version:
+        return
+    shutil.rmtree(ROOT, ignore_errors=True)
+    system = ROOT / "system"
+    system.mkdir(parents=True)
+    for package in _debian_packages(f"python{version}", "libstdc++6"):
+        _run("dpkg", "-x", str(package), str(system))
+    _install(version)
+    _write_python(version)
+    _run(str(python()), "-c", "import tvm")
+    done.write_text(version)
+
+
+def _debian_packages(*names: str) -> list[Path]:
+    """The files of arm64 packages and of all that they need.
+
+    Apt works in a folder of its own, so the packages of this machine stay as they are.
+    """
+    state = ROOT / "apt"
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True)
+    (state / "status").touch()
+    settings = {
+        "Dir::State": state,
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state / "cache",
+        "APT::Architecture": "arm64",
+        "APT::Architectures": "arm64",
+        "Debug::NoLocking": "1",
+    }
+    apt = ["apt-get", "-q", "-y", *(f"-o{name}={value}" for name, value in settings.items())]
+    _run(*apt, "update")
+    _run(*apt, "--no-install-recommends", "--download-only", "install", *names)
+    return sorted((state / "cache" / "archives").glob("*.deb"))
+
+
+def _install(version: str) -> None:
+    """The phone's packages, in the versions that are installed here."""
+    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES]
+    platforms = [f"--platform={platform}" for platform in _PLATFORMS]
+    _run(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--only-binary=:all:", f"--python-version={version}", *platforms),
+        *("--target", str(ROOT / "packages"), *wanted, *_NEEDED_BY_THOSE),
+    )
+
+
+def _write_python(version: str) -> None:
+    """A command that emulates, and that Python takes for itself when it starts another one."""
+    project = Path(__file__).parent.parent
+    script = f"""#!/bin/sh
+exec {EMULATOR} -L {ROOT}/system -0 {python()} -E PYTHONHOME=/usr \\
+    -E PYTHONPATH={ROOT}/packages:{project} {ROOT}/system/usr/bin/python{version} "$@"
+"""
+    python().write_text(script)
+    python().chmod(0o755)
+
+
+def _run(*command: str) -> None:
+    status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    if status:
+        raise SystemExit(f"{' '.join(command)[:200]} failed with exit {status}")
+
+
+if __name__ == "__main__":
+    make()
