@@ -18,21 +18,11 @@ from typing import NamedTuple, TypeVar
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.chain_costs import ChainCosts, Choice, Vector, decimal
+from jointdnn_tvm.placement.measures import BUSY, MADE_OF
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, SIDES, Limits, Problem, Side
 from jointdnn_tvm.placement.solution import LIMIT_SLACK, Clash, InfeasibleError, Solution
 
-_BUSY = ("mobile_busy", "uplink", "cloud_busy", "downlink")
-_NEEDS = {
-    "latency": ("latency",),
-    "energy": ("energy",),
-    "throughput": _BUSY,
-    "max_latency_s": ("latency", "variance"),
-    "max_energy_j": ("energy",),
-    "max_cloud_s": ("cloud",),
-    "max_mobile_bytes": ("weights",),
-    "max_mobile_peak_bytes": ("weights",),
-    "max_error": ("error",),
-}
+_NEEDS = MADE_OF | {"max_latency_s": ("latency", "variance")}
 _PEAK = "max_mobile_peak_bytes"
 _Item = TypeVar("_Item")
 
@@ -132,7 +122,7 @@ class _Search:
             return Fraction(label.measures[index[name]], scale[name])
 
         if target == "throughput":
-            return lambda label: max(read(name, label) for name in _BUSY)
+            return lambda label: max(read(name, label) for name in BUSY)
         if target == _PEAK:
             bytes_ = self._costs.byte_scale
             return lambda label: read("weights", label) + Fraction(label.held[2], bytes_)

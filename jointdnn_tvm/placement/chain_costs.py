@@ -13,13 +13,10 @@ from itertools import accumulate
 from math import lcm
 from operator import add, sub
 
-from jointdnn_tvm.placement.problem import CLOUD, MOBILE, SIDES, Codec, Problem, Side, Tensor
+from jointdnn_tvm.placement.measures import MEASURES, Measures
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE, SIDES, Problem, Side, Tensor
 
-MEASURES = (
-    "latency", "variance", "energy", "cloud", "weights", "error",
-    "mobile_busy", "uplink", "cloud_busy", "downlink", "switches",
-)  # fmt: skip
-"""All of them add up along a chain."""
+_ALL = (*MEASURES, "variance", "switches")  # all of them add up along a chain
 
 Vector = tuple[int, ...]
 Choice = tuple[Vector, dict[str, str]]
@@ -37,8 +34,8 @@ class ChainCosts:
 
     def __init__(self, problem: Problem, measures: Collection[str]) -> None:
         self.problem = problem
-        self.names = [name for name in MEASURES if name in measures]
-        self._link = {name: decimal(value) for name, value in vars(problem.link).items()}
+        self.names = [name for name in _ALL if name in measures]
+        self._measures = Measures(problem, decimal)
         self._into: list[list[Tensor]] = [[] for _ in problem.operators]
         self._made: list[list[Tensor]] = [[] for _ in problem.operators]
         for tensor in problem.tensors:
@@ -47,14 +44,14 @@ class ChainCosts:
             if tensor.producer is not None:
                 self._made[problem.positions[tensor.producer]].append(tensor)
         operators = {s: [self._operator(i, s) for i in range(self.count)] for s in SIDES}
-        switch = self._switch()
-        crossings = {(t.name, s, c.name): self._crossing(c, s)
+        switch = self._measures.switch() | {"switches": Fraction(1)}
+        crossings = {(t.name, s, c.name): self._measures.crossing(c, s)
                      for t in problem.tensors for c in t.encodings for s in SIDES}  # fmt: skip
         blocks = [(b, decimal(b.latency_s)) for b in problem.blocks]
         alone = {s: [self._latency(i, s) for i in range(self.count)] for s in SIDES}
         every_s = [value for _, value in blocks] + alone[MOBILE] + alone[CLOUD]
         ticks = lcm(*(value.denominator for value in every_s))  # a second
-        one = {side: self._seconds(side, Fraction(1, ticks)) for side in SIDES}
+        one = {side: self._measures.seconds(side, Fraction(1, ticks)) for side in SIDES}
         pieces = [p for s in SIDES for p in operators[s] if p is not None]
         pieces += [switch, *crossings.values(), *one.values()]
         self.scale = {
@@ -145,41 +142,12 @@ class ChainCosts:
         cost = self.problem.operators[index].cost(side)
         return Fraction(0) if cost is None else decimal(cost.latency_s)
 
-    def _seconds(self, side: Side, seconds: Fraction) -> _Parts:
-        if side == MOBILE:
-            return {"latency": seconds, "mobile_busy": seconds}
-        energy = self._link["idle_w"] * seconds
-        return {"latency": seconds, "energy": energy, "cloud": seconds, "cloud_busy": seconds}
-
     def _operator(self, index: int, side: Side) -> _Parts | None:
-        cost = self.problem.operators[index].cost(side)
-        if cost is None:
-            return None
-        parts = self._seconds(side, decimal(cost.latency_s))
-        parts["variance"] = decimal(cost.spread_s) ** 2
-        if side == MOBILE:
-            parts["energy"] = decimal(cost.energy_j)
-            parts["weights"] = decimal(cost.memory_bytes)
+        operator = self.problem.operators[index]
+        parts, cost = self._measures.operator(operator, side), operator.cost(side)
+        if parts is not None and cost is not None:
+            parts["variance"] = decimal(cost.spread_s) ** 2
         return parts
-
-    def _switch(self) -> _Parts:
-        wait_s = self._link["rtt_s"] / 2
-        return {"latency": wait_s, "energy": self._link["idle_w"] * wait_s, "switches": Fraction(1)}
-
-    def _crossing(self, codec: Codec, leaves: Side) -> _Parts:
-        up = leaves == MOBILE
-        rate = self._link["uplink_bps" if up else "downlink_bps"]
-        busy_s = 8 * decimal(codec.size_bytes) / rate
-        on_mobile = decimal(codec.encode_s.mobile if up else codec.decode_s.mobile)
-        on_cloud = decimal(codec.decode_s.cloud if up else codec.encode_s.cloud)
-        return {
-            "latency": busy_s + on_mobile + on_cloud,
-            "energy": self._link["transmit_w" if up else "receive_w"] * busy_s,
-            "error": decimal(codec.error),
-            "mobile_busy": on_mobile,
-            "cloud_busy": on_cloud,
-            "uplink" if up else "downlink": busy_s,
-        }
 
     def _vector(self, parts: Mapping[str, Fraction]) -> Vector:
         return tuple(int(parts.get(name, 0) * self.scale[name]) for name in self.names)
