@@ -93,7 +93,7 @@ def _written(kernel: str, block: Any) -> Work:
     if kernel == "convolution":
         single = math.prod(reduce[:2]) == 1
         return Work("1x1 convolution" if single else "kxk convolution", _products(block))
-    return Work("dense, matmul" if kernel == "dense" else kernel, _products(block))
+    return Work(kernel if kernel == "depthwise" else "dense, matmul", _products(block))
 
 
 def _products(block: Any) -> int:

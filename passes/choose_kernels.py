@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import tvm
 from tvm import relax, te
@@ -13,6 +13,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
+from jointdnn_tvm.passes.kernels.matmul import Factor, Matmul
 from jointdnn_tvm.passes.kernels.packing import Array, Packing
 from jointdnn_tvm.passes.kernels.pooling import Pooling
 from jointdnn_tvm.passes.kernels.softmax import Softmax
@@ -112,9 +113,33 @@ class _Rewriter(PyExprMutator):
             return call
         if name in _CHOICES and call.args[1] in self._weights:
             kernel = _CHOICES[name](call, self._profile)
-            return call if kernel is None else self._call(kernel, *call.args)
+            if kernel is not None:
+                return self._call(kernel, *call.args)
+        if name == "relax.matmul":
+            return self._product(call, dims(op))
         plain = _PLAIN_CHOICES[name](call, dims(op)) if name in _PLAIN_CHOICES else None
         return call if plain is None else self._emit(plain.compute, call.args, plain.name)
+
+    def _product(self, call: relax.Call, shape: Sequence[int]) -> relax.Expr:
+        """Of two activations; one that is only transposed is read where it was before."""
+        if min(len(dims(arg)) for arg in call.args) < 2:
+            return call
+        operands = [self._before_transposition(arg) for arg in call.args]
+        a, b = (
+            Factor(tuple(dims(operand)), not operand.same_as(arg))
+            for operand, arg in zip(operands, call.args, strict=True)
+        )
+        product = Matmul(a, b, tuple(shape[:-2]))
+        return self._emit(product.compute, operands, product.name)
+
+    def _before_transposition(self, arg: relax.Expr) -> relax.Expr:
+        made: Any = self.lookup_binding(arg) if isinstance(arg, relax.Var) else None
+        if getattr(getattr(made, "op", None), "name", "") != "relax.permute_dims":
+            return arg
+        last = len(dims(arg)) - 1
+        axes = made.attrs.axes or range(last, -1, -1)
+        turned = [*range(last - 1), last, last - 1]
+        return made.args[0] if [int(axis) for axis in axes] == turned else arg
 
     def _call(self, kernel: Kernel, x: relax.Expr, w: relax.Var) -> relax.Expr:
         packing = kernel.packing(self._profile)

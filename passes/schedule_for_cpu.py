@@ -15,7 +15,8 @@ from tvm.ir.expr import TensorLoad
 
 from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
-from jointdnn_tvm.passes.kernels.site import KERNEL, find_site
+from jointdnn_tvm.passes.kernels.row_reduction import find_row_reduction
+from jointdnn_tvm.passes.kernels.site import KERNEL, find_site, root_parts, with_parts
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class ScheduleForCpu:
         return tvm.IRModule(functions, attrs=module.attrs)
 
     def _schedule(self, name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
-        for rule in (self._written, self._tile, self._vectorize):
+        for rule in (self._written, self._rows, self._tile, self._vectorize):
             try:
                 scheduled = rule(function)
             except Exception as error:  # of many kinds; a slow kernel is better than none
@@ -71,6 +72,24 @@ class ScheduleForCpu:
             if position not in site.positions:
                 self._loop_nest(sch, block)
         return site.spliced(sch.mod["main"], statement)
+
+    def _rows(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
+        """Reduce rows that lie in memory a few vectors at a time; loop nests for what is left."""
+        sch = s_tir.Schedule(function)
+        _inline(sch)
+        blocks = _blocks(sch)
+        found = [find_row_reduction(sch.get(block), self.profile) for block in blocks]
+        if not any(found):
+            return None
+        for block, reduction in zip(blocks, found, strict=True):
+            if reduction is None:
+                self._loop_nest(sch, block)
+        scheduled = sch.mod["main"]
+        parts = [
+            part if reduction is None else reduction.statement(self.profile)
+            for part, reduction in zip(root_parts(scheduled), found, strict=True)
+        ]
+        return with_parts(scheduled, parts)
 
     def _tile(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Tile one reduction (convolution, dense, pooling) with its elementwise epilogue."""

@@ -152,64 +152,6 @@ def convolve(
     return np.concatenate(parts, axis=-1)
 
 
-def pool(image: Shape, window: Shape, then: str = "", *, kind: str = "max", **options: Any) -> Case:
-    """NHWC; kinds are max, mean, and mean with the zeros of the border."""
-    strides = options.get("strides", (1, 1))
-    top, left, bottom, right = options.get("padding", (0, 0, 0, 0))
-    dilation = options.get("dilation", (1, 1))
-    epilogue = EPILOGUES[then]
-
-    def compute(x: Any, *rest: Any) -> Any:
-        every = {"pool_size": window, "layout": "NHWC", **options}
-        if kind == "max":
-            return epilogue.compute(op.nn.max_pool2d(x, **every), *rest)
-        y = op.nn.avg_pool2d(x, **every, count_include_pad=kind == "mean with border")
-        return epilogue.compute(y, *rest)
-
-    def windows(x: Array, border: float) -> Array:
-        beyond = [(0, 0), (top, bottom), (left, right), (0, 0)]
-        if options.get("ceil_mode"):  # one more window where numbers are left over
-            beyond = [(a, b + s - 1) for (a, b), s in zip(beyond, (1, *strides, 1), strict=True)]
-        padded = np.pad(x, beyond, constant_values=border)
-        reach = [(w - 1) * d + 1 for w, d in zip(window, dilation, strict=True)]
-        every = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
-        every = every[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
-        if options.get("ceil_mode"):  # but none that begins beyond the image
-            down, across = -(-(image[1] + top) // strides[0]), -(-(image[2] + left) // strides[1])
-            every = every[:, :down, :across]
-        return np.asarray(every)
-
-    def expect(x: Array, *rest: Array) -> Array:
-        if kind == "max":
-            found = windows(x, -np.inf).max((-2, -1))
-        elif kind == "mean":
-            counts = windows(np.ones_like(x), 0).sum((-2, -1))
-            found = windows(x, 0).sum((-2, -1)) / np.maximum(counts, 1)
-        else:
-            found = windows(x, 0).mean((-2, -1))
-        return epilogue.expect(found, *rest)
-
-    shape = windows(np.zeros(image), 0).shape[:4]
-    name = f"{kind}_{image}_{window}_{options}_{then}".replace(" ", "")
-    inputs, weights = (image, *epilogue.inputs(shape)), epilogue.weights(shape)
-    return Case(name, inputs, weights, compute, expect)
-
-
-def softmax(shape: Shape, axis: int, then: str = "") -> Case:
-    """Along an axis counted from the front."""
-    epilogue = EPILOGUES[then]
-
-    def compute(x: Any, *rest: Any) -> Any:
-        return epilogue.compute(op.nn.softmax(x, axis=axis), *rest)
-
-    def expect(x: Array, *rest: Array) -> Array:
-        powers = np.exp(x - x.max(axis, keepdims=True))
-        return epilogue.expect(powers / powers.sum(axis, keepdims=True), *rest)
-
-    inputs, weights = (shape, *epilogue.inputs(shape)), epilogue.weights(shape)
-    return Case(f"softmax_{_text(shape)}_{axis}_{then}", inputs, weights, compute, expect)
-
-
 def dense(x: Shape, columns: int, then: str = "") -> Case:
     """A product with a matrix of weights."""
     kernel = (x[-1], columns)

@@ -89,11 +89,7 @@ N = tirx.Var("n", "int64")
 @pytest.mark.parametrize(
     ("inputs", "weights", "body", "dtype"),
     [
-        ({"x": (5, 8), "y": (8, 24)}, {}, op.matmul, "float32"),  # two activations
-        ({"x": (5, 8)}, {"w": (8, 24)}, lambda x, w: op.matmul(x, op.nn.relu(w)), "float32"),
         ({"x": (8,)}, {"w": (8, 24)}, op.matmul, "float32"),
-        ({"x": (3, 5, 8)}, {"w": (3, 8, 24)}, op.matmul, "float32"),
-        ({"x": (5, 24)}, {"w": (8, 24)}, lambda x, w: op.matmul(w, op.permute_dims(x)), "float32"),
         ({"x": (N, 8)}, {"w": (8, 24)}, op.matmul, "float32"),
         ({"x": (5, 8)}, {"w": (8, 24)}, op.matmul, "float64"),
         ({"x": (5, 8)}, {"w": (8, 24)}, op.matmul, "float16"),
@@ -121,6 +117,14 @@ N = tirx.Var("n", "int64")
         ({"x": (1, 2, 9, 8)}, {"w": (3, 3, 8, 24)}, _conv, "float32"),
         (IMAGE, {"w": (3, 3, 8, 0)}, _conv, "float32"),
         (IMAGE, {"w": (24, 3, 3, 8)}, lambda x, w: _conv(x, w, kernel_layout="OHWI"), "float32"),
+        ({"x": (8,), "y": (8, 24)}, {}, op.matmul, "float32"),
+        ({"x": (5, N), "y": (N, 24)}, {}, op.matmul, "float32"),
+        ({"x": (5, 8), "y": (8, 24)}, {}, op.matmul, "float64"),
+        ({"x": (8,)}, {}, op.nn.softmax, "float32"),
+        ({"x": (5, 8)}, {}, op.nn.softmax, "float16"),
+        (IMAGE, {}, lambda x: op.nn.max_pool2d(x, (3, 3)), "float32"),  # NCHW
+        (IMAGE, {}, lambda x: _mean_pool(x, dilation=2), "float32"),
+        ({"x": (1, 9, 99, 8)}, {}, lambda x: _mean_pool(x, pool_size=(3, 40)), "float32"),
     ],
 )
 def test_other_operators_stay(
@@ -130,6 +134,42 @@ def test_other_operators_stay(
     chosen, taken = choose_kernels(module, PROFILE)
     tvm.ir.assert_structural_equal(chosen, module)
     assert taken["main"] == tuple(Weight(name) for name in weights)
+
+
+def _mean_pool(x: relax.Expr, pool_size: tuple[int, int] = (3, 3), **options: Any) -> relax.Expr:
+    return op.nn.avg_pool2d(x, pool_size, layout="NHWC", **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "weights", "body", "kernel"),
+    [
+        ({"x": (5, 8), "y": (8, 24)}, {}, op.matmul, "matmul"),
+        ({"x": (5, 8)}, {"w": (8, 24)}, lambda x, w: op.matmul(x, op.nn.relu(w)), "matmul"),
+        ({"x": (3, 5, 8)}, {"w": (3, 8, 24)}, op.matmul, "matmul"),
+        ({"x": (5, 24)}, {"w": (8, 24)}, lambda x, w: op.matmul(w, op.permute_dims(x)), "matmul"),
+        ({"x": (5, 8)}, {}, op.nn.softmax, "softmax"),
+        (IMAGE, {}, _mean_pool, "pooling"),
+        (IMAGE, {}, lambda x: op.nn.max_pool2d(x, (2, 2), layout="NHWC"), "pooling"),
+    ],
+)
+def test_operators_between_activations_get_a_kernel(
+    inputs: Mapping[str, Shape], weights: Mapping[str, Shape], body: Body, kernel: str
+) -> None:
+    chosen, taken = choose_kernels(_module(inputs, weights, body), PROFILE)
+    assert kernel in [var.name_hint for var in chosen.get_global_vars()]
+    assert taken["main"] == tuple(Weight(name) for name in weights)  # as they are
+
+
+@pytest.mark.parametrize(
+    ("axes", "turned"), [((0, 2, 1), True), ((1, 2, 0), False), ((0, 1, 2), False)]
+)
+def test_only_the_matrices_of_a_factor_may_be_turned(axes: tuple[int, ...], turned: bool) -> None:
+    def body(x: relax.Expr, y: relax.Expr) -> relax.Expr:
+        return op.matmul(x, op.permute_dims(y, axes))
+
+    module = _module({"x": (7, 7, 7), "y": (7, 7, 7)}, {}, body)
+    chosen, _ = choose_kernels(module, PROFILE)
+    assert f'"turned": [False, {turned}]' in chosen["matmul"].script()
 
 
 def test_function_that_does_not_tell_its_weights_stays() -> None:

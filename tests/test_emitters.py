@@ -13,10 +13,12 @@ import pytest
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
+from jointdnn_tvm.passes.kernels.matmul import Matmul
 from jointdnn_tvm.passes.kernels.pooling import Pooling
 from jointdnn_tvm.passes.kernels.softmax import Softmax
 from jointdnn_tvm.passes.kernels.winograd import Winograd
-from tests.kernel_cases import convolution, dense, pool, softmax
+from tests.activation_cases import matmul, pool, softmax
+from tests.kernel_cases import convolution, dense
 from tests.kernel_library import Library, check_all, check_written, machine
 
 CASES = [
@@ -30,6 +32,8 @@ CASES = [
     pool((1, 15, 17, 20), (3, 3), "bias_relu", strides=(2, 2), padding=(1, 1, 1, 1)),
     pool((1, 6, 7, 70), (6, 7), kind="mean"),
     softmax((9, 130), 1, "bias"),
+    matmul((3, 17, 30), (3, 23, 30), "b", "swish"),
+    matmul((70, 5), (5, 20)),
     softmax((3, 8, 21), 1),
 ]
 _RUN = """
@@ -51,7 +55,7 @@ np.savez(results, **found)
 
 
 def test_every_kernel_has_an_emitter_under_its_name() -> None:
-    kinds = (Convolution, Dense, Depthwise, Pooling, Softmax, Winograd)
+    kinds = (Convolution, Dense, Depthwise, Matmul, Pooling, Softmax, Winograd)
     assert set(EMITTERS) == {kind.name for kind in kinds}
 
 

@@ -21,7 +21,7 @@ from jointdnn_tvm.targets import TargetProfile, load_target
 op = relax.op
 
 SHARES = {
-    **{"first": 0.55, "1x1": 0.55, "3x3": 0.55, "winograd": 0.55, "dense": 0.55},
+    **{"first": 0.55, "1x1": 0.55, "3x3": 0.55, "winograd": 0.55, "dense": 0.55, "matmul": 0.55},
     "depthwise": 0.48,
 }
 """Kernels, and how many of the inner loop's instructions are multiply-adds on a Cortex-A76, at
@@ -124,18 +124,30 @@ def convolution(image: tuple[int, ...], kernel: tuple[int, ...], **options: Any)
     return _module(body, image, kernel, (1, 1, 1, kernel[3]))
 
 
-def _module(body: Any, *shapes: tuple[int, ...]) -> tvm.IRModule:
-    """One function, of an input and weights."""
+def _module(body: Any, *shapes: tuple[int, ...], inputs: int = 1) -> tvm.IRModule:
+    """One function, of inputs and weights."""
     builder = relax.BlockBuilder()
     params = [
         relax.Var(f"p{index}", relax.TensorType(shape, "float32"))
         for index, shape in enumerate(shapes)
     ]
-    with builder.function("main", params, attrs={"num_input": 1}):
+    with builder.function("main", params, attrs={"num_input": inputs}):
         with builder.dataflow():
             output = builder.emit_output(builder.normalize(body(*params)))
         builder.emit_func_output(output)
     return builder.get()
+
+
+def _times_transposed(x: relax.Var, y: relax.Var) -> relax.Expr:
+    return op.matmul(x, op.permute_dims(y, [0, 2, 1]))
+
+
+def _largest(x: relax.Var) -> relax.Expr:
+    return op.nn.max_pool2d(x, (3, 3), (2, 2), layout="NHWC")
+
+
+def _mean(x: relax.Var) -> relax.Expr:
+    return op.nn.avg_pool2d(x, (3, 3), padding=(1, 1), layout="NHWC")
 
 
 KERNELS = {
@@ -166,18 +178,37 @@ KERNELS = {
         _module(op.matmul, (49, 512), (512, 2048)),
         _module(op.matmul, (64, 256), (256, 512)),
     ],
+    "matmul": [
+        _module(op.matmul, (12, 197, 64), (12, 64, 197), inputs=2),
+        _module(_times_transposed, (8, 128, 96), (8, 128, 96), inputs=2),
+    ],
 }
+
+OTHERS = {
+    "pooling": (_module(_largest, (1, 57, 57, 64)), "fcmgt"),
+    "mean pooling": (_module(_mean, (1, 28, 28, 192)), "fadd"),
+    "softmax": (_module(op.nn.softmax, (64, 197)), "fmla"),
+    "softmax of columns": (_module(lambda x: op.nn.softmax(x, 1), (4, 50, 64)), "fmla"),
+    "rows": (_module(lambda x: op.max(x, axis=[1]), (64, 197)), "fcmgt"),
+}
+"""Kernels without products, and an instruction of each one's inner loop.
+
+The larger of two numbers is a comparison and a choice in LLVM, which so keeps what NaN gives."""
 
 
 @functools.cache
 def compiled(kernel: str, index: int, name: str) -> Loop:
+    return inner_loop(assembly_of(KERNELS[kernel][index], name))
+
+
+def assembly_of(module: tvm.IRModule, name: str) -> str:
     profile = core(name)
     target = tvm_target(profile)
     with target, tvm.transform.PassContext(opt_level=3):
-        lowered, _ = lower(KERNELS[kernel][index], target, profile)
+        lowered, _ = lower(module, target, profile)
         executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=LOOPS_TO_CODE)
     (library,) = executable.mod.imports
-    return inner_loop(library.inspect_source("asm"))
+    return str(library.inspect_source("asm"))
 
 
 CASES = [(kernel, index) for kernel, modules in KERNELS.items() for index in range(len(modules))]
@@ -227,6 +258,17 @@ def test_kernel_is_the_one_that_is_meant(kernel: str, name: str) -> None:
     for module in KERNELS[kernel]:
         chosen, _ = choose_kernels(module, core(name))
         assert any(kernel in var.name_hint for var in chosen.get_global_vars())
+
+
+@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("kernel", OTHERS)
+def test_other_kernels_work_in_vectors_and_keep_to_registers(kernel: str, name: str) -> None:
+    module, instruction = OTHERS[kernel]
+    vectors = re.compile(rf"{instruction}\s+v\d+\.4s")
+    runs = straight_runs(assembly_of(module, name))
+    counts = [sum(1 for line in run if vectors.match(line)) for run in runs]
+    assert max(counts) > 0
+    assert not Loop(tuple(runs[counts.index(max(counts))])).spills
 
 
 def test_spills_are_seen() -> None:

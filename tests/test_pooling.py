@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel_cases import Case, Draw, pool
+from tests.activation_cases import pool
+from tests.kernel_cases import Case, Draw
 from tests.kernel_library import (
     PROFILES,
     Libraries,

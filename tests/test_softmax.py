@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernel_cases import Case, Draw, softmax
+from tests.activation_cases import softmax
+from tests.kernel_cases import Case, Draw
 from tests.kernel_library import (
     PROFILES,
     Libraries,

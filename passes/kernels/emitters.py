@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jointdnn_tvm.passes.kernels.depthwise import emit_depthwise
+from jointdnn_tvm.passes.kernels.matmul import emit_matmul
 from jointdnn_tvm.passes.kernels.pooling import emit_pooling
 from jointdnn_tvm.passes.kernels.site import Site
 from jointdnn_tvm.passes.kernels.softmax import emit_softmax
@@ -17,6 +18,7 @@ EMITTERS: dict[str, Callable[[Site, TargetProfile], list[Any]]] = {
     "convolution": emit_convolution,
     "dense": emit_dense,
     "depthwise": emit_depthwise,
+    "matmul": emit_matmul,
     "pooling": emit_pooling,
     "softmax": emit_softmax,
     "winograd": emit_winograd,

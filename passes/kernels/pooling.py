@@ -143,9 +143,10 @@ def _union(lists: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _pixels(conv: Convolution, profile: TargetProfile) -> int:
-    """Of a tile: as many as leave a register for each column of the input and two more.
+    """Of a tile: as many as need three of eight registers for the columns of the input.
 
-    Tiles of equal width leave little to be computed twice.
+    The others are for numbers just read, of which LLVM loads many ahead, and on ARM for comparisons
+    with them. Tiles of equal width leave little to be computed twice.
     """
 
     def columns(pixels: int) -> int:
@@ -153,7 +154,7 @@ def _pixels(conv: Convolution, profile: TargetProfile) -> int:
         return len({p * across + kx * step for p in range(pixels) for kx in range(conv.kernel[1])})
 
     width = conv.output[2]
-    fitting = [p for p in range(1, width + 1) if columns(p) <= profile.vector_registers - 2]
+    fitting = [p for p in range(1, width + 1) if columns(p) <= profile.vector_registers * 3 // 8]
     most = max(fitting, default=1)
     return -(-width // -(-width // most))
 

@@ -56,23 +56,36 @@ class Site:
 
     def spliced(self, function: tirx.PrimFunc, statement: Any) -> tirx.PrimFunc:
         """The function, its other blocks scheduled, with this statement for the kernel's."""
-        realize = function.body
-        root = realize.block
-        parts = list(root.body.seq)
+        parts = root_parts(function)
         parts[self.positions.start : self.positions.stop] = [statement]
-        block = s_tir.SBlock(
-            root.iter_vars,
-            root.reads,
-            root.writes,
-            root.name_hint,
-            emit.sequence(parts),
-            root.init,
-            [b for b in root.alloc_buffers if not _is_among(b, self._between)],
-            root.match_buffers,
-            root.annotations,
-        )
-        body = s_tir.SBlockRealize(realize.iter_values, realize.predicate, block)
-        return tirx.PrimFunc(function.params, body, function.ret_type, function.attrs)
+        return with_parts(function, parts, self._between)
+
+
+def root_parts(function: tirx.PrimFunc) -> list[Any]:
+    """The statements of a function made of blocks, one for each of them."""
+    body = function.body.block.body
+    return list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
+
+
+def with_parts(
+    function: tirx.PrimFunc, parts: Sequence[Any], dropped: Sequence[Any] = ()
+) -> tirx.PrimFunc:
+    """The function with these statements in its root block, and without some of its buffers."""
+    realize = function.body
+    root = realize.block
+    block = s_tir.SBlock(
+        root.iter_vars,
+        root.reads,
+        root.writes,
+        root.name_hint,
+        emit.sequence(parts),
+        root.init,
+        [buffer for buffer in root.alloc_buffers if not _is_among(buffer, dropped)],
+        root.match_buffers,
+        root.annotations,
+    )
+    body = s_tir.SBlockRealize(realize.iter_values, realize.predicate, block)
+    return tirx.PrimFunc(function.params, body, function.ret_type, function.attrs)
 
 
 def find_site(sch: s_tir.Schedule) -> Site | None:
