@@ -56,14 +56,14 @@ def test_the_front_is_whole(other: str) -> None:
         _check(
             random_problem(seed, most=3 if seed % 3 == 0 else 5, codecs=seed % 3 == 0), other, seed
         )
-        for seed in range(300)
+        for seed in range(150)
     ]
     assert max(sizes) >= 4
 
 
 def test_other_limits_hold() -> None:
     feasible = 0
-    for seed in range(100):
+    for seed in range(60):
         problem = random_problem(seed, most=4)
         names = ["max_mobile_bytes", "max_mobile_peak_bytes", "max_cloud_s"]
         problem = with_limits(problem, seed, names=names)
@@ -73,7 +73,7 @@ def test_other_limits_hold() -> None:
             continue
         _check(problem, "energy", seed)
         feasible += 1
-    assert feasible > 50
+    assert feasible > 30
 
 
 def test_a_coarse_front_is_as_close_as_it_says() -> None:

@@ -3,6 +3,7 @@
 from jointdnn_tvm.placement.baselines import all_baselines
 from jointdnn_tvm.placement.evaluate import Metrics, evaluate
 from jointdnn_tvm.placement.explain import Explanation, explain
+from jointdnn_tvm.placement.pareto import ParetoFront, pareto_front
 from jointdnn_tvm.placement.plan_table import PlanTable, Ranges, TablePlan, plan_table
 from jointdnn_tvm.placement.problem import (
     CLOUD,
@@ -38,6 +39,7 @@ __all__ = [
     "Link",
     "Metrics",
     "Operator",
+    "ParetoFront",
     "PlanTable",
     "Problem",
     "Ranges",
@@ -50,6 +52,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fixed_placement",
+    "pareto_front",
     "plan_table",
     "solve",
 ]

@@ -3,8 +3,8 @@
 A placement is on the front when none is better in one and as good in the other. Some are optimal
 for a weighted sum of both: minimum cuts find these, each between two that are known (the
 recursion of Eisner and Severance, 1976). All others lie in the triangles between neighbours: there
-the front is followed from the slower one on, each point as the one that takes least of the other
-measure among those that are faster than the last (the epsilon-constraint method; Haimes, 1971).
+a point is the plan that takes least of the other measure among those faster than so much (the
+epsilon-constraint method; Haimes, 1971).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.clashes import find_clashes
@@ -25,7 +25,7 @@ from jointdnn_tvm.placement.problem import Problem
 from jointdnn_tvm.placement.solution import InfeasibleError
 
 _LIMIT_OF = {"energy": "max_energy_j", "cloud": "max_cloud_s"}
-_Gap = tuple[float, float, JudgedPlan, JudgedPlan]
+_COARSE = 0.1  # of the front's width: wider gaps are halved first
 _EQUAL = 1e-8  # relative: values that differ by less are equal; limits are met to 1e-9
 
 
@@ -82,6 +82,33 @@ def pareto_front(
     return _Front(problem, other, time.monotonic() + time_limit_s).found(resolution)
 
 
+class _Gap(NamedTuple):
+    """What is slower than ``above_s``, faster than one plan, and takes less than another.
+
+    The widest gap in latency comes first in order.
+    """
+
+    negative_width_s: float
+    above_s: float
+    faster: JudgedPlan
+    slower: JudgedPlan
+
+    @property
+    def width_s(self) -> float:
+        """How much faster than the slower plan something in it may be."""
+        return -self.negative_width_s
+
+    @staticmethod
+    def of(above_s: float, faster: JudgedPlan, slower: JudgedPlan) -> _Gap:
+        """What is left above a latency, up to which the faster plan takes least."""
+        return _Gap(above_s - _latency(slower), above_s, faster, slower)
+
+    @staticmethod
+    def between(faster: JudgedPlan, slower: JudgedPlan) -> _Gap:
+        """All that is between two plans."""
+        return _Gap.of(_latency(faster), faster, slower)
+
+
 class _Front:
     """What lies between two plans of the front."""
 
@@ -95,22 +122,22 @@ class _Front:
         thriftiest = self._thriftiest()
         if self._taken(fastest) <= self._taken(thriftiest) * (1 + _EQUAL):
             return ParetoFront(self._other, (fastest,), 0.0)
-        step_s = resolution * (_latency(thriftiest) - _latency(fastest))
+        width_s = _latency(thriftiest) - _latency(fastest)
+        step_s, coarse_s = resolution * width_s, _COARSE * width_s
         plans = [fastest, *self._supported(fastest, thriftiest), thriftiest]
-        gaps = [_gap(faster, slower) for faster, slower in pairwise(plans)]
+        gaps = [_Gap.between(faster, slower) for faster, slower in pairwise(plans)]
         heapq.heapify(gaps)
         slack_s = step_s
         while gaps:
-            _, _, faster, slower = heapq.heappop(gaps)
+            gap = heapq.heappop(gaps)
             try:
-                plan = self._next(faster, slower, step_s)
+                plan, smaller = self._look_into(gap, step_s, coarse_s)
             except OutOfTimeError:
-                gaps.append(_gap(faster, slower))
-                slack_s = max(-width for width, *_ in gaps)
+                slack_s = max(step_s, gap.width_s)  # the widest of those left
                 break
-            if plan is not None:
-                plans.append(plan)
-                heapq.heappush(gaps, _gap(faster, plan))
+            plans += [plan] if plan is not None else []
+            for one in smaller:
+                heapq.heappush(gaps, one)
         return ParetoFront(self._other, tuple(sorted(plans, key=_latency)), slack_s)
 
     def _fastest(self) -> JudgedPlan:
@@ -141,15 +168,25 @@ class _Front:
 
         return between(fastest, thriftiest)
 
-    def _next(self, faster: JudgedPlan, slower: JudgedPlan, step_s: float) -> JudgedPlan | None:
-        """The slowest plan of the front that is between two, and by a step faster than one."""
-        most_s = min(_latency(slower) * (1 - _EQUAL), _latency(slower) - step_s)
-        if most_s <= _latency(faster) * (1 + _EQUAL):
-            return None
+    def _look_into(
+        self, gap: _Gap, step_s: float, coarse_s: float
+    ) -> tuple[JudgedPlan | None, list[_Gap]]:
+        """A plan in a gap, if there is one, and the smaller gaps that are left of it.
+
+        A wide gap is halved. In others the slowest plan is found: then nothing is left above it.
+        """
+        _, above_s, faster, slower = gap
+        top_s = min(_latency(slower) * (1 - _EQUAL), _latency(slower) - step_s)
+        halved = gap.width_s > max(coarse_s, 2 * step_s)
+        most_s = above_s + gap.width_s / 2 if halved else top_s
+        if most_s <= above_s * (1 + _EQUAL):
+            return None, []
         plan = self._least({"max_latency_s": most_s}, self._limit)
         if self._taken(plan) >= self._taken(faster) * (1 - _EQUAL):
-            return None
-        return self._least({self._limit: self._taken(plan)}, "latency")
+            return None, [_Gap.of(most_s, faster, slower)] if halved else []
+        plan = self._least({self._limit: self._taken(plan)}, "latency")
+        left = [_Gap.of(above_s, faster, plan)]
+        return plan, [*left, _Gap.of(most_s, plan, slower)] if halved else left
 
     def _least(self, limits: Mapping[str, float], target: str) -> JudgedPlan:
         problem = replace(self._problem, limits=replace(self._problem.limits, **limits))
@@ -162,11 +199,6 @@ class _Front:
 
     def _taken(self, plan: JudgedPlan) -> float:
         return plan.value(self._limit)
-
-
-def _gap(faster: JudgedPlan, slower: JudgedPlan) -> _Gap:
-    """A gap in latency between two plans; the widest comes first."""
-    return _latency(faster) - _latency(slower), _latency(faster), faster, slower
 
 
 def _latency(plan: JudgedPlan) -> float:
