@@ -32,6 +32,11 @@ def network_names() -> list[str]:
     return [*networks.LIGHT, *(name for name in networks.TRAINED if name != _NOT_IMPORTABLE)]
 
 
+def light_network_names() -> list[str]:
+    """The architectures with seeded random weights."""
+    return [*_networks().LIGHT]
+
+
 def network_file(name: str, folder: Path) -> Path:
     """Writes a network to `folder`, with a number for every dimension of its inputs."""
     networks = _networks()

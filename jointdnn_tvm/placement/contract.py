@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from jointdnn_tvm.placement.cut_model import START, CutModel, Net
+from jointdnn_tvm.placement.cut_model import START, CutModel, Net, joined
 
 _WORTH = 12  # another round is worth its time when one node in so many was merged
 
@@ -113,6 +113,5 @@ def _renamed(nets: list[Net], names: list[int]) -> list[Net]:
         producer = START if old_producer == START else names[old_producer]
         consumers = {names[consumer] for consumer in old_consumers}
         consumers.discard(producer)
-        if consumers:
-            renamed.append(Net(producer, tuple(consumers), up, down))
-    return renamed
+        renamed.append(Net(producer, tuple(consumers), up, down))
+    return joined(renamed)

@@ -6,6 +6,7 @@ where inputs start and outputs end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -65,8 +66,17 @@ def cut_model(problem: Problem, prices: Prices[int], *, one_way: bool = False) -
             cloud[producer] += down
             down = 0
         nets.append(Net(producer, consumers, up, infinite if one_way else down))
-    nets = [net for net in nets if net.consumers and (net.up or net.down)]
-    return CutModel(mobile, cloud, nets, neighbours, infinite)
+    return CutModel(mobile, cloud, joined(nets), neighbours, infinite)
+
+
+def joined(nets: Iterable[Net]) -> list[Net]:
+    """The nets that a cut can make pay, those between the same operators as one."""
+    totals: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}
+    for producer, consumers, up, down in nets:
+        if consumers and (up or down):
+            known_up, known_down = totals.get((producer, consumers), (0, 0))
+            totals[producer, consumers] = (known_up + up, known_down + down)
+    return [Net(*between, up, down) for between, (up, down) in totals.items()]
 
 
 def _neighbours(problem: Problem) -> list[tuple[int, int]]:

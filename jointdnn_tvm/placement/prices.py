@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import fsum
@@ -39,8 +39,9 @@ def price(problem: Problem) -> Prices[float]:
     A tensor crosses by the codec that is cheapest for it.
     """
     link = problem.link
-    up = [cheapest(problem, tensor, MOBILE)[0] for tensor in problem.tensors]
-    down = [cheapest(problem, tensor, CLOUD)[0] for tensor in problem.tensors]
+    up_price, down_price = _crossing_price(problem, MOBILE), _crossing_price(problem, CLOUD)
+    up = [min(map(up_price, tensor.encodings)) for tensor in problem.tensors]
+    down = [min(map(down_price, tensor.encodings)) for tensor in problem.tensors]
     mobile = [operator.mobile for operator in problem.operators]
     cloud = [operator.cloud for operator in problem.operators]
     if problem.objective == "latency":
@@ -65,19 +66,25 @@ def cheapest(problem: Problem, tensor: Tensor, leaves: Side) -> tuple[float, Cod
 
     Among equal ones, the one with the least error, and none rather than any.
     """
-    prices = [(_crossing_price(problem, codec, leaves), codec) for codec in tensor.encodings]
+    crossing_price = _crossing_price(problem, leaves)
+    prices = [(crossing_price(codec), codec) for codec in tensor.encodings]
     return min(prices, key=lambda choice: (choice[0], choice[1].error))
 
 
-def _crossing_price(problem: Problem, codec: Codec, leaves: Side) -> float:
-    link = problem.link
-    upwards = leaves == MOBILE
-    seconds = link.upload_s(codec.size_bytes) if upwards else link.download_s(codec.size_bytes)
+def _crossing_price(problem: Problem, leaves: Side) -> Callable[[Codec], float]:
+    """What a crossing from a side adds to the objective, by its codec."""
+    link, upwards = problem.link, leaves == MOBILE
+    seconds = link.upload_s if upwards else link.download_s
     if problem.objective == "energy":
-        return (link.transmit_w if upwards else link.receive_w) * seconds
-    if upwards:
-        return fsum((seconds, codec.encode_s.mobile, codec.decode_s.cloud))
-    return fsum((seconds, codec.encode_s.cloud, codec.decode_s.mobile))
+        power_w = link.transmit_w if upwards else link.receive_w
+        return lambda codec: power_w * seconds(codec.size_bytes)
+
+    def latency_s(codec: Codec) -> float:
+        encode, decode = codec.encode_s, codec.decode_s
+        codec_s = (encode.mobile, decode.cloud) if upwards else (encode.cloud, decode.mobile)
+        return fsum((seconds(codec.size_bytes), *codec_s))
+
+    return latency_s
 
 
 def in_units(prices: Prices[float], finer: int) -> tuple[Prices[int], int]:
