@@ -8,6 +8,7 @@ result goes to stdout; progress, warnings and errors go to stderr.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser(words).parse_args(words)
             verb = _verb(args.verb)
             _print_result(verb, args, verb.run(args))
+            return 0
         except KeyboardInterrupt:
-            return _fail("interrupted", 128 + interruption.signal)
+            pass  # until here it holds what was at work, and TVM warns when that goes
         except BrokenPipeError:  # the reader of our output went away (`| head`)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -51,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if "--debug" in words:
                 traceback.print_exc()
             return _fail(_explain(error), 1)
-    return 0
+    gc.collect()
+    return _fail("interrupted", 128 + interruption.signal)
 
 
 def _explain(error: Exception) -> str:
