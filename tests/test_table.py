@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.network import Network
@@ -112,3 +113,41 @@ def test_sources(branching: Network) -> None:
     assert sources["cloud latency"] == "measured:fast"
     assert sources["mobile energy"] == PHONE.power_source
     assert sources["mobile energy"].startswith("model:")
+
+
+def with_energies(costs: CostTable, *energies: Energy | None) -> CostTable:
+    """The table with these energies on the mobile, in turn."""
+    turns = itertools.cycle(energies)
+    on_mobile = {k: replace(m, energy=next(turns)) for k, m in costs.on_mobile.items()}
+    return replace(costs, on_mobile=on_mobile)
+
+
+def of_sensor(net_j: float, idle_w: float) -> Energy:
+    return Energy(net_j, idle_w, 1.1, 110, None, "measured:ina3221 VDD_IN")
+
+
+def test_measured_energy_stands_in_for_the_model(branching: Network) -> None:
+    costs = with_energies(table(branching), of_sensor(0.02, 1.5))
+    problem = make_problem(branching.graph, costs, LINK, "energy")
+    for operator in problem.operators:
+        assert operator.mobile is not None
+        assert operator.mobile.energy_j == pytest.approx(0.02 + 1.5 * operator.mobile.latency_s)
+    assert problem.link.idle_w == 1.5
+    assert costs.sources()["mobile energy"] == "measured:ina3221 VDD_IN"
+
+
+def test_energy_that_was_not_measured_is_modelled_and_says_why(branching: Network) -> None:
+    gone = Energy.failure("curr1_input is gone", "measured:ina3221 VDD_IN")
+    costs = with_energies(table(branching), of_sensor(0.02, 1.4), gone, of_sensor(0.02, 1.6))
+    problem = make_problem(branching.graph, costs, LINK, "energy")
+    modelled = [
+        operator.mobile.energy_j == pytest.approx(6.0 * operator.mobile.latency_s)
+        for operator in problem.operators
+        if operator.mobile is not None
+    ]
+    assert any(modelled)
+    assert not all(modelled)
+    assert 1.4 <= problem.link.idle_w <= 1.6
+    assert costs.sources()["mobile energy"] == (
+        f"measured:ina3221 VDD_IN, {PHONE.power_source} because curr1_input is gone"
+    )
