@@ -164,7 +164,8 @@ class ChainCosts:
 
     def _switch(self) -> _Parts:
         wait_s = self._link["rtt_s"] / 2
-        return {"latency": wait_s, "energy": self._link["idle_w"] * wait_s, "switches": Fraction(1)}
+        energy = self._link["idle_w"] * wait_s + self._link["tail_j"] / 2
+        return {"latency": wait_s, "energy": energy, "switches": Fraction(1)}
 
     def _crossing(self, codec: Codec, leaves: Side) -> _Parts:
         up = leaves == MOBILE
