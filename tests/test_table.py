@@ -86,6 +86,20 @@ def test_energy_of_a_placement(branching: Network) -> None:
     assert on_cloud.energy_j == pytest.approx(expected)
 
 
+def test_a_radio_with_a_tail(branching: Network) -> None:
+    radio = replace(LINK, power=replace(LINK.power, tail_w=1.0, tail_s=10.0))
+    energies = []
+    for link in (LINK, radio):
+        problem = make_problem(branching.graph, table(branching), link, "energy")
+        on_cloud = evaluate(problem, dict.fromkeys(problem.positions, "cloud"))
+        assert on_cloud.switches == 2
+        energies.append(on_cloud.energy_j)
+        on_mobile = evaluate(problem, dict.fromkeys(problem.positions, "mobile"))
+        assert on_mobile.energy_j == pytest.approx(6.0 * on_mobile.latency_s)
+    waiting_s = on_cloud.cloud_s + LINK.rtt_s
+    assert energies[1] - energies[0] == pytest.approx(10.0 + waiting_s)
+
+
 def test_group_that_runs_on_one_side_only_is_placed_there(branching: Network) -> None:
     first, last = (branching.graph.groups[i].name for i in (1, -1))
     costs = table(branching, on_mobile=first, on_cloud=last)

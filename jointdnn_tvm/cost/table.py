@@ -77,7 +77,7 @@ def make_problem(
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
-    The mobile's energy is that of its groups, and its idle power while it waits.
+    The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
     """
     return Problem(
         operators=tuple(_operator(g, costs) for g in graph.groups),
@@ -92,7 +92,8 @@ def make_problem(
             link.rtt_s,
             link.transmit_w,
             link.receive_w,
-            costs.idle_w,
+            costs.idle_w + link.idle_w,
+            link.tail_j,
         ),
         objective=objective,
         limits=limits or Limits(),
