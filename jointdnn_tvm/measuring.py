@@ -15,6 +15,7 @@ import tvm
 from jointdnn_tvm import passes
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement
+from jointdnn_tvm.cost.energy import has_sensor
 from jointdnn_tvm.cost.measure import Device, EvaluatorConfig, describe_device
 from jointdnn_tvm.cost.measure import measure as measure_on_device
 from jointdnn_tvm.cost.table import CostTable
@@ -56,6 +57,8 @@ def measure(
 ) -> CostTable:
     """Time every distinct group on a device of each side, but those the database knows.
 
+    Where the mobile device has a sensor, each group's energy is measured too, which takes at least
+    a second a group.
     A group that a side can neither build nor run is a fact of the table, not an error. Without
     `devices` two device servers are started on loopback, which takes targets that are this machine.
     """
@@ -112,6 +115,7 @@ class _Bench:
         """Return the measurement of each group key, and how many of them are new."""
         with self.devices.request(self.side) as session:
             device = describe_device(session)
+            wants_energy = self._counts_energy(device) and has_sensor(session, self.profile.kind)
         if device.target is not None and device.target != self.profile.name:
             raise DeviceError(
                 f"the {self.side} device was started for target {device.target}, not "
@@ -119,7 +123,11 @@ class _Bench:
             )
         keys = {g.key: self._cost_key(g.key, device) for g in network.graph.groups}
         stored = {k: self.costs.get(key) for k, key in keys.items()}
-        found = {k: m for k, m in stored.items() if m is not None}
+        found = {
+            k: m
+            for k, m in stored.items()
+            if m is not None and not (wants_energy and _lacks_energy(m))
+        }
         missing = [k for k in keys if k not in found]
 
         def record(key: str, measurement: Measurement) -> None:
@@ -145,14 +153,27 @@ class _Bench:
                 partial(self.devices.request, self.side),
                 self.profile.kind,
                 lambda workload, measurement: record(workload.key, measurement),
-                EvaluatorConfig(min_repeat_ms=device.shortest_repeat_ms),
+                EvaluatorConfig(
+                    min_repeat_ms=device.shortest_repeat_ms,
+                    enable_energy=self._counts_energy(device),
+                ),
             )
+
+    def _counts_energy(self, device: Device) -> bool:
+        """Only the mobile's counts, and no sensor tells of a device that is emulated."""
+        return self.side == "mobile" and device.slowdown == 1
 
     def _cost_key(self, group: str, device: Device) -> CostKey:
         """What a measurement depends on."""
         target = _target_key(self.profile)
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
+
+
+def _lacks_energy(measurement: Measurement) -> bool:
+    """Whether a group runs, but was measured where no sensor worked."""
+    energy = measurement.energy
+    return measurement.latency_s is not None and (energy is None or energy.energy_j is None)
 
 
 class _Shelf:

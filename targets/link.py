@@ -17,6 +17,8 @@ A profile is a TOML file in ``links/`` (or any path)::
     receive_w_per_mbps = 0.05197
     receive_base_w = 1.28804
     idle_w = 0.0                  # what waiting for the cloud costs
+    tail_w = 0.0                  # what the radio takes after a burst, before it rests
+    tail_s = 0.0                  # and for how long; may be left out, and is 0 then
     whole_phone = false           # true: the base has the phone's own idle power in it
 """
 
@@ -44,6 +46,8 @@ class RadioPower:
     receive_w_per_mbps: float = 0.0
     receive_base_w: float = 0.0
     idle_w: float = 0.0
+    tail_w: float = 0.0
+    tail_s: float = 0.0
     whole_phone: bool = False
 
 
@@ -73,8 +77,13 @@ class LinkProfile:
 
     @property
     def idle_w(self) -> float:
-        """Radio power while the mobile waits for the cloud."""
-        return self.power.idle_w
+        """Radio power while the mobile waits for the cloud, which a tail goes on through."""
+        return max(self.power.idle_w, self.power.tail_w)
+
+    @property
+    def tail_j(self) -> float:
+        """Radio energy after the last burst, when the next query comes later than that."""
+        return self.power.tail_w * self.power.tail_s
 
     def without_phone(self, phone_idle_w: float) -> LinkProfile:
         """The radio alone: takes the phone's idle power off figures that contain it."""
@@ -91,7 +100,7 @@ class LinkProfile:
     def to_json(self) -> dict[str, Any]:
         """The profile as a document of plain JSON types, with the power at its rates."""
         at_rates = {"transmit_w": self.transmit_w, "receive_w": self.receive_w}
-        return {**asdict(self), **at_rates, "idle_w": self.idle_w}
+        return {**asdict(self), **at_rates, "idle_w": self.idle_w, "tail_j": self.tail_j}
 
 
 def link_names() -> tuple[str, ...]:
@@ -137,6 +146,8 @@ def read_link(name: str, where: str, document: dict[str, Any]) -> LinkProfile:
             receive_w_per_mbps=power.number("receive_w_per_mbps", 0.0),
             receive_base_w=power.number("receive_base_w", 0.0),
             idle_w=power.number("idle_w", 0.0),
+            tail_w=power.number("tail_w", 0.0),
+            tail_s=power.number("tail_s", 0.0),
             whole_phone=power.flag("whole_phone"),
         ),
         year=fields.whole("year"),

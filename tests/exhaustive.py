@@ -74,7 +74,10 @@ def exact(problem: Problem, sides: Mapping[str, str], codecs: Mapping[str, str])
     return Exact(
         latency=sum(busy.values(), Fraction(0)) + sum(link_s.values(), Fraction(0)) + waits_s,
         variance=variance,
-        energy=joules + radio + link["idle_w"] * (cloud_run_s + waits_s),
+        energy=joules
+        + radio
+        + link["idle_w"] * (cloud_run_s + waits_s)
+        + switches * link["tail_j"] / 2,
         cloud=cloud_run_s,
         mobile_bytes=weights,
         peak_bytes=weights + _most_held(problem, sides),

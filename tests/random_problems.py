@@ -96,6 +96,7 @@ def random_problem(
             transmit_w=number(1),
             receive_w=number(1),
             idle_w=number(1),
+            tail_j=random.Random(f"tail {seed}").choice((0.0, 0.0, 0.1, 1.25)),
         ),
         objective=rng.choice(sorted(objectives)),
         outputs_on=rng.choice(("mobile", "any")),

@@ -55,7 +55,9 @@ def test_a_part_is_what_disappears_with_its_cause() -> None:
         half = {
             "uplink": replace(problem, link=replace(link, uplink_bps=2 * link.uplink_bps)),
             "downlink": replace(problem, link=replace(link, downlink_bps=2 * link.downlink_bps)),
-            "round_trips": replace(problem, link=replace(link, rtt_s=link.rtt_s / 2)),
+            "round_trips": replace(
+                problem, link=replace(link, rtt_s=link.rtt_s / 2, tail_j=link.tail_j / 2)
+            ),
         }
         parts = breakdown(problem, sides, codecs)  # type: ignore[arg-type]
         for name, cheaper in half.items():

@@ -2,11 +2,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement, default_path
+from jointdnn_tvm.cost.database import CostDatabase, CostKey, Energy, Measurement, default_path
 from jointdnn_tvm.errors import CostError
 
 KEY = CostKey("conv:1234", "llvm -mcpu=cortex-a72", "raspberry", "tvm 0.27")
@@ -31,6 +32,40 @@ def test_every_part_of_the_key_counts(tmp_path: Path) -> None:
         for name in ("workload", "target", "device", "versions"):
             other = CostKey(**{**vars(KEY), name: "other"})
             assert database.get(other) is None
+
+
+def test_keeps_energy(tmp_path: Path) -> None:
+    energies = (
+        Energy(0.006, 2.5, 1.1, 110, None, "measured:ina3221 VDD_IN"),
+        Energy.failure("the sensor\nis gone", "measured:ina3221 VDD_IN"),
+    )
+    assert energies[1].reason == "the sensor is gone"
+    with CostDatabase.open(tmp_path / "costs.sqlite") as database:
+        for energy in energies:
+            database.put(KEY, replace(TIMED, energy=energy))
+            assert database.get(KEY) == replace(TIMED, energy=energy)
+
+
+OLD_TABLE = """CREATE TABLE measurements (
+workload TEXT NOT NULL, target TEXT NOT NULL, device TEXT NOT NULL, versions TEXT NOT NULL,
+latency_s REAL, spread_s REAL NOT NULL, repeats INTEGER NOT NULL, reason TEXT,
+source TEXT NOT NULL, measured_at REAL NOT NULL,
+PRIMARY KEY (workload, target, device, versions)) WITHOUT ROWID"""
+OLD_ROW = "('conv:1234', 'llvm -mcpu=cortex-a72', 'raspberry', 'tvm 0.27', 0.00123, 1e-5, 5, NULL"
+
+
+def test_an_older_file_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "costs.sqlite"
+    _sqlite(
+        path,
+        OLD_TABLE,
+        f"INSERT INTO measurements VALUES {OLD_ROW}, 'measured:time_evaluator', 1.0)",
+        f"PRAGMA application_id = {0x4A444342}",
+        "PRAGMA user_version = 1",
+    )
+    for _ in range(2):
+        with CostDatabase.open(path) as database:
+            assert database.get(KEY) == TIMED
 
 
 def test_a_reason_is_one_line() -> None:
@@ -65,6 +100,7 @@ def _sqlite(path: Path, *statements: str) -> None:
     connection = sqlite3.connect(path)
     for statement in statements:
         connection.execute(statement)
+    connection.commit()
     connection.close()
 
 

@@ -18,6 +18,7 @@ from jointdnn_tvm.placement import (
     Tensor,
     evaluate,
 )
+from jointdnn_tvm.targets import load_link
 from tests.exhaustive import exact
 from tests.random_problems import random_problem, with_blocks
 
@@ -71,3 +72,23 @@ def test_unknown_codecs_are_one_clear_line(codecs: dict[str, str], message: str)
     problem = Problem((Operator("a", SideCost(1), SideCost(1)),), (tensor,), Link(1, 1))
     with pytest.raises(ProblemError, match=message):
         evaluate(problem, {"a": "cloud"}, codecs)
+
+
+@pytest.mark.parametrize(
+    ("name", "published_ms", "formula_mj"),
+    [("huang2012-3g", 196.2, 345), ("huang2012-4g", 37.9, 141), ("huang2012-wifi", 13.1, 62)],
+)
+def test_latencies_of_bottlenet(name: str, published_ms: float, formula_mj: float) -> None:
+    """BottleNet (arXiv 1902.01000): ResNet-50 on the cloud, its input a JPEG of 26,766 bytes.
+
+    Its published energies (310, 168 and 111 mJ) do not follow from its own formula, the radio's
+    power times the seconds of sending: these do.
+    """
+    radio = load_link(name)
+    link = Link(radio.uplink_bps, radio.downlink_bps, radio.rtt_s, radio.transmit_w)
+    resnet = Operator("resnet50", mobile=None, cloud=SideCost(0.0015))
+    image = Tensor("jpeg", None, ("resnet50",), 26_766)
+    problem = Problem((resnet,), (image,), link, outputs_on="any")
+    metrics = evaluate(problem, {"resnet50": "cloud"})
+    assert 1e3 * metrics.latency_s == pytest.approx(published_ms, abs=0.3)
+    assert 1e3 * metrics.energy_j == pytest.approx(formula_mj, abs=0.5)

@@ -2,17 +2,21 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 import tvm
+from tvm.runtime.vm import VirtualMachine
 from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
 
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
+from jointdnn_tvm.cost.energy import RemoteMeter
 from jointdnn_tvm.cost.measure import (
     SOURCE,
     Device,
@@ -27,9 +31,11 @@ from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.remote import RemoteSession, connect
+from tests import fake_sensors
 from tests.deployment import children, device_server
 
 QUICK = EvaluatorConfig(number=1, repeat=3, min_repeat_ms=1)
+WITH_ENERGY = EvaluatorConfig(number=1, repeat=3, min_repeat_ms=1, enable_energy=True)
 SQUARE = ((16, 16), "float32")
 
 
@@ -209,3 +215,120 @@ def test_a_type_that_cannot_be_sent(device: tuple[ServerProcess, Address], libra
     found = _measure([odd, PRODUCT], library, device[1])
     assert found["odd"].latency_s is None
     assert found["product"].reason is None
+
+
+@contextmanager
+def processor(root: Path, server: ServerProcess, idle_w: float, work_w: float) -> Iterator[None]:
+    """A fake counter that follows what a session's process really does: W, and W while it works."""
+    (package,) = fake_sensors.rapl(root)
+    over = threading.Event()
+
+    def count() -> None:
+        begin, worked_ns = time.monotonic(), {0: 0}
+        while not over.wait(0.005):
+            for pid in children(server.pid):
+                stat = Path(f"/proc/{pid}/schedstat")
+                if stat.exists():
+                    worked_ns[pid] = int(stat.read_text().split()[0])
+            joules = idle_w * (time.monotonic() - begin) + work_w * sum(worked_ns.values()) / 1e9
+            new = fake_sensors.write(root / "new", energy_uj=round(1e6 * joules)) / "energy_uj"
+            new.replace(package / "energy_uj")  # no reader meets half a file
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _with_energy(workloads: Sequence[Workload], library: Path, address: Address) -> Measurement:
+    found: list[Measurement] = []
+    open_session = partial(connect, address, deadline_s=20)
+    measure(workloads, library, open_session, "cpu", lambda _, m: found.append(m), WITH_ENERGY)
+    (measurement,) = found
+    assert measurement.latency_s is not None
+    return measurement
+
+
+def test_energy_beside_time(tmp_path: Path, library: Path) -> None:
+    with (
+        device_server(tmp_path, "--sensors", str(tmp_path)) as (server, address),
+        processor(tmp_path, server, idle_w=3.0, work_w=5.0),
+    ):
+        found = _with_energy([PRODUCT], library, address)
+    energy = found.energy
+    assert energy is not None
+    assert energy.reason is None
+    assert energy.source == "measured:rapl package"
+    assert energy.idle_w == pytest.approx(3.0, rel=0.1)
+    assert energy.window_s > 1
+    assert energy.samples >= 20
+    assert energy.energy_j is not None
+    assert found.latency_s is not None
+    # On a busy machine a call takes longer than the processor works for it.
+    assert energy.energy_j == pytest.approx(5.0 * found.latency_s, rel=0.5)
+
+
+def test_no_energy_where_nobody_asks_or_nothing_is(tmp_path: Path, library: Path) -> None:
+    with device_server(tmp_path, "--sensors", str(tmp_path)) as (_, address):
+        assert _with_energy([PRODUCT], library, address).energy is None
+        fake_sensors.jetson(tmp_path)
+        assert _measure([PRODUCT], library, address)["product"].energy is None
+
+
+def test_why_there_is_no_energy(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = fake_sensors.jetson(tmp_path)
+    with device_server(tmp_path, "--sensors", str(tmp_path)) as (_, address):
+        constant = _with_energy([PRODUCT], library, address).energy
+        fake_sensors.write(files, curr1_input="n/a")
+        unusable = _with_energy([PRODUCT], library, address).energy
+        fake_sensors.write(files, curr1_input=1000)
+
+        real = RemoteMeter.measure
+
+        def vanishing(
+            meter: RemoteMeter, run: Callable[[int], int], latency_s: float, deadline_s: float
+        ) -> Energy:
+            def run_as_it_goes(number: int) -> int:
+                (files / "curr1_input").unlink()
+                return run(number)
+
+            return real(meter, run_as_it_goes, latency_s, deadline_s)
+
+        monkeypatch.setattr(RemoteMeter, "measure", vanishing)
+        vanished = _with_energy([PRODUCT], library, address).energy
+    assert constant is not None
+    assert "took 5 W at work, not above its 5 W when idle" in str(constant.reason)
+    assert unusable is not None
+    assert unusable.source == "no sensor that can be used"
+    assert "curr1_input says 'n/a', not a number" in str(unusable.reason)
+    assert vanished is not None
+    assert vanished.source == "measured:ina3221 VDD_IN"
+    assert "curr1_input is gone" in str(vanished.reason)
+
+
+def test_five_watts_for_a_second_while_a_kernel_runs(tmp_path: Path, library: Path) -> None:
+    fake_sensors.jetson(tmp_path, millivolts=5000, milliamperes=1000)
+    with (
+        device_server(tmp_path, "--sensors", str(tmp_path)) as (_, address),
+        connect(address, deadline_s=20) as session,
+        session.deadline(60, "measuring"),
+    ):
+        session.upload(library.read_bytes(), "groups.so")
+        machine = VirtualMachine(session.load_module("groups.so"), session.device("cpu"))
+        tensors = [tvm.runtime.empty((16, 16), "float32", session.device("cpu"))] * 2
+        machine.set_input("product", *tensors)
+        timer = machine.module.time_evaluator(
+            "invoke_stateful", session.device("cpu"), number=1, repeat=1, min_repeat_ms=1000
+        )
+        session.function("jointdnn.energy_sensor")("cpu")
+        session.function("jointdnn.energy_start")()
+        timer("product")
+        reading = json.loads(session.function("jointdnn.energy_stop")())
+    assert reading["seconds"] >= 1
+    assert reading["energy_j"] == pytest.approx(5.0 * reading["seconds"], rel=0.02)
+    assert reading["samples"] > 20 * reading["seconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.measuring import Devices, measure
 from jointdnn_tvm.network import Network
+from jointdnn_tvm.placement import SIDES
+from tests import fake_sensors
+from tests.deployment import device_server, running
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,25 @@ def test_a_device_for_another_target_is_refused(branching: Network, devices: Dev
 def test_another_machine_needs_a_tracker(branching: Network) -> None:
     with pytest.raises(DeviceError, match="jointdnn device --key cloud --target jetson-tx2"):
         measure(branching, cloud="jetson-tx2")
+
+
+def test_energy_is_measured_once_there_is_a_sensor(branching: Network, tmp_path: Path) -> None:
+    costs = tmp_path / "costs"
+    with running("tracker", "--port", "0") as (_, tracker), ExitStack() as stack:
+        for side in SIDES:
+            words = ("--tracker", str(tracker), "--key", side, "--sensors", str(tmp_path / side))
+            stack.enter_context(device_server(tmp_path, *words))
+        devices = Devices(str(tracker))
+        without = measure(branching, devices=devices, database=costs)
+        files = [fake_sensors.jetson(tmp_path / side) for side in SIDES]
+        fake_sensors.write(files[0], curr1_input="n/a")
+        unusable = measure(branching, devices=devices, database=costs)
+        fake_sensors.write(files[0], curr1_input=1000)
+        measured = measure(branching, devices=devices, database=costs)
+    assert all(m.energy is None for m in without.on_mobile.values())
+    assert unusable.measured == 0
+    assert measured.measured == without.measured
+    for measurement in measured.on_mobile.values():
+        assert measurement.energy is not None
+        assert measurement.energy.source == "measured:ina3221 VDD_IN"
+        assert "not above its 5 W when idle" in str(measurement.energy.reason)  # it is a constant

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.network import Network
@@ -85,6 +86,20 @@ def test_energy_of_a_placement(branching: Network) -> None:
     assert on_cloud.energy_j == pytest.approx(expected)
 
 
+def test_a_radio_with_a_tail(branching: Network) -> None:
+    radio = replace(LINK, power=replace(LINK.power, tail_w=1.0, tail_s=10.0))
+    energies = []
+    for link in (LINK, radio):
+        problem = make_problem(branching.graph, table(branching), link, "energy")
+        on_cloud = evaluate(problem, dict.fromkeys(problem.positions, "cloud"))
+        assert on_cloud.switches == 2
+        energies.append(on_cloud.energy_j)
+        on_mobile = evaluate(problem, dict.fromkeys(problem.positions, "mobile"))
+        assert on_mobile.energy_j == pytest.approx(6.0 * on_mobile.latency_s)
+    waiting_s = on_cloud.cloud_s + LINK.rtt_s
+    assert energies[1] - energies[0] == pytest.approx(10.0 + waiting_s)
+
+
 def test_group_that_runs_on_one_side_only_is_placed_there(branching: Network) -> None:
     first, last = (branching.graph.groups[i].name for i in (1, -1))
     costs = table(branching, on_mobile=first, on_cloud=last)
@@ -112,3 +127,41 @@ def test_sources(branching: Network) -> None:
     assert sources["cloud latency"] == "measured:fast"
     assert sources["mobile energy"] == PHONE.power_source
     assert sources["mobile energy"].startswith("model:")
+
+
+def with_energies(costs: CostTable, *energies: Energy | None) -> CostTable:
+    """The table with these energies on the mobile, in turn."""
+    turns = itertools.cycle(energies)
+    on_mobile = {k: replace(m, energy=next(turns)) for k, m in costs.on_mobile.items()}
+    return replace(costs, on_mobile=on_mobile)
+
+
+def of_sensor(net_j: float, idle_w: float) -> Energy:
+    return Energy(net_j, idle_w, 1.1, 110, None, "measured:ina3221 VDD_IN")
+
+
+def test_measured_energy_stands_in_for_the_model(branching: Network) -> None:
+    costs = with_energies(table(branching), of_sensor(0.02, 1.5))
+    problem = make_problem(branching.graph, costs, LINK, "energy")
+    for operator in problem.operators:
+        assert operator.mobile is not None
+        assert operator.mobile.energy_j == pytest.approx(0.02 + 1.5 * operator.mobile.latency_s)
+    assert problem.link.idle_w == 1.5
+    assert costs.sources()["mobile energy"] == "measured:ina3221 VDD_IN"
+
+
+def test_energy_that_was_not_measured_is_modelled_and_says_why(branching: Network) -> None:
+    gone = Energy.failure("curr1_input is gone", "measured:ina3221 VDD_IN")
+    costs = with_energies(table(branching), of_sensor(0.02, 1.4), gone, of_sensor(0.02, 1.6))
+    problem = make_problem(branching.graph, costs, LINK, "energy")
+    modelled = [
+        operator.mobile.energy_j == pytest.approx(6.0 * operator.mobile.latency_s)
+        for operator in problem.operators
+        if operator.mobile is not None
+    ]
+    assert any(modelled)
+    assert not all(modelled)
+    assert 1.4 <= problem.link.idle_w <= 1.6
+    assert costs.sources()["mobile energy"] == (
+        f"measured:ina3221 VDD_IN, {PHONE.power_source} because curr1_input is gone"
+    )

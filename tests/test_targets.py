@@ -99,6 +99,16 @@ def test_the_radio_power_of_a_profile_follows_its_rates() -> None:
     assert link.transmit_w == pytest.approx(0.43839 + 1.28804)
 
 
+def test_a_tail_is_there_only_where_it_is_given(tmp_path: Path) -> None:
+    assert all(load_link(name).tail_j == 0 for name in LINKS)
+    assert all(load_link(name).idle_w == 0 for name in LINKS)
+    (tmp_path / "air.toml").write_text(f"{LINK_TOML}tail_w = 1.06\ntail_s = 11.6\n")
+    link = load_link(str(tmp_path / "air.toml"))
+    assert link.tail_j == pytest.approx(12.296)
+    assert link.idle_w == 1.06
+    assert link.to_json()["tail_j"] == link.tail_j
+
+
 def test_the_phone_is_taken_off_whole_phone_power() -> None:
     lte, old = load_link("narayanan2021-lte"), load_link("huang2012-4g")
     assert lte.without_phone(1.0).transmit_w == pytest.approx(lte.transmit_w - 1.0)

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="emulate a processor F times slower by stopping sessions most of the time",
     )
+    parser.add_argument("--sensors", type=Path, default=Path("/"), help=argparse.SUPPRESS)
     parser.add_argument("--private-cache", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
             target=target,
             slowdown=args.slowdown,
             cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
+            sensors=args.sensors,
         )
         server = DeviceServer(config)
         _warn(config.host, config.tracker)

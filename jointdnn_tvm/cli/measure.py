@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from jointdnn_tvm.cli import arguments
@@ -68,6 +69,7 @@ def _cost(measurement: Any) -> dict[str, Any]:
         "spread_s": measurement.spread_s,
         "reason": measurement.reason,
         "source": measurement.source,
+        "energy": None if measurement.energy is None else asdict(measurement.energy),
     }
 
 

@@ -5,11 +5,12 @@ One SQLite file, safe for several processes; every measurement is on disk when `
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +18,6 @@ from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
-_SCHEMA = 1
 _PATIENCE_S = 30.0
 _TABLE = """
 CREATE TABLE measurements (
@@ -34,11 +34,40 @@ CREATE TABLE measurements (
     PRIMARY KEY (workload, target, device, versions)
 ) WITHOUT ROWID
 """
-_INSERT = "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPGRADES = ("ALTER TABLE measurements ADD COLUMN energy TEXT",)  # each to the next schema
+_SCHEMA = 1 + len(_UPGRADES)
+_KEY = "workload, target, device, versions"
+_VALUES = "latency_s, spread_s, repeats, reason, source, energy"
+_INSERT = (
+    f"INSERT OR REPLACE INTO measurements ({_KEY}, {_VALUES}, measured_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _SELECT = (
-    "SELECT latency_s, spread_s, repeats, reason, source FROM measurements "
+    f"SELECT {_VALUES} FROM measurements "
     "WHERE workload = ? AND target = ? AND device = ? AND versions = ?"
 )
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What one call of a workload takes above the idle device, or why that is not known.
+
+    `energy_j` is None for a failure, which has a `reason`. `idle_w` is what the device takes when
+    it does nothing; `samples` counts the sensor's values in a window of `window_s`. `source` is
+    ``measured:`` and the sensor's name.
+    """
+
+    energy_j: float | None
+    idle_w: float
+    window_s: float
+    samples: int
+    reason: str | None
+    source: str
+
+    @classmethod
+    def failure(cls, reason: str, source: str) -> Energy:
+        """It cannot be measured there: the target's model has to do."""
+        return cls(None, 0.0, 0.0, 0, " ".join(reason.split()), source)
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,7 @@ class Measurement:
 
     `latency_s` is the median of `repeats`, None for a failure, which has a `reason`; `spread_s`
     is the range of the middle half. `source` says how it was got, and whether it was emulated.
+    `energy` is None where nobody asked, or the device has no sensor.
     """
 
     latency_s: float | None
@@ -54,6 +84,7 @@ class Measurement:
     repeats: int
     reason: str | None
     source: str
+    energy: Energy | None = None
 
     @classmethod
     def failure(cls, reason: str, source: str) -> Measurement:
@@ -104,11 +135,18 @@ class CostDatabase:
         """The measurement of just that workload, target, device and versions, if there is one."""
         with _explained(self.path):
             row = self._connection.execute(_SELECT, astuple(key)).fetchone()
-        return None if row is None else Measurement(*row)
+        if row is None:
+            return None
+        measurement, energy = Measurement(*row[:-1]), row[-1]
+        if energy is None:
+            return measurement
+        return replace(measurement, energy=Energy(**json.loads(energy)))
 
     def put(self, key: CostKey, measurement: Measurement) -> None:
         """Store it in place of an older one; a process killed right afterwards loses nothing."""
-        row = (*astuple(key), *astuple(measurement), time.time())
+        *timed, _ = astuple(measurement)
+        energy = None if measurement.energy is None else json.dumps(asdict(measurement.energy))
+        row = (*astuple(key), *timed, energy, time.time())
         with _explained(self.path):
             self._connection.execute(_INSERT, row)
 
@@ -131,7 +169,7 @@ class CostDatabase:
 
 
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the table in an empty file; refuse a file that is not ours."""
+    """Make the table in an empty file, bring an older one up; refuse a file that is not ours."""
     connection.execute("BEGIN IMMEDIATE")  # of two processes that create it, one waits here
     try:
         application, schema, tables = (
@@ -145,14 +183,18 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         if application == 0 and tables == 0:
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+            schema = 1
         elif application != _APPLICATION_ID:
             raise CostError(f"{path} is not a measurement database; choose another with --costs")
-        elif schema != _SCHEMA:
+        elif not 1 <= schema <= _SCHEMA:
             raise CostError(
                 f"{path} was written by another version of jointdnn (format {schema}, this one "
                 f"has {_SCHEMA}); upgrade, or choose another file with --costs"
             )
+        for upgrade in _UPGRADES[schema - 1 :]:
+            connection.execute(upgrade)
+        if schema < _SCHEMA:
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

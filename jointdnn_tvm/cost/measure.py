@@ -11,7 +11,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import numpy as np
 import tvm
 from tvm.runtime.vm import VirtualMachine
 
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
+from jointdnn_tvm.cost.energy import RemoteMeter
 from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
 
 SOURCE = "measured:time_evaluator"
+NO_SENSOR = "no sensor that can be used"
 _IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
 _FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
 _UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
@@ -45,13 +47,15 @@ class EvaluatorConfig:
     """How often a function runs, named as in TVM's MetaSchedule.
 
     A first repeat is dropped, so `repeat` counts those that are used. Where a device's speed is
-    emulated by a duty cycle, `min_repeat_ms` must be long against its period.
+    emulated by a duty cycle, `min_repeat_ms` must be long against its period. `enable_energy`
+    adds a window of the sensor's own length after the repeats, where the device has a sensor.
     """
 
     number: int = 1
     repeat: int = 5
     min_repeat_ms: int = 20
     enable_cpu_cache_flush: bool = False
+    enable_energy: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class _Bench:
             self._device = self.session.device(self._kind)
             self._machine = self._load(self._library)
             self._fill = self._find_fill()
+            self._find_meter()
         except BaseException:
             self.close()
             raise
@@ -184,8 +189,20 @@ class _Bench:
                 return self.session.function(name)
         return lambda tensor: tensor.copyfrom(np.random.default_rng(0).random(tensor.shape))
 
+    def _find_meter(self) -> None:
+        """The device's sensor, or why the one that it has cannot be used."""
+        self._meter: RemoteMeter | None = None
+        self._no_energy: Energy | None = None
+        if self._config.enable_energy:
+            try:
+                self._meter = RemoteMeter.find(self.session, self._kind)
+            except DeviceError as error:
+                if not self.alive:
+                    raise
+                self._no_energy = Energy.failure(str(error), NO_SENSOR)
+
     def measure(self, workload: Workload, deadline_s: float) -> Measurement:
-        """Time one workload; a failure is a result too."""
+        """Time one workload, then its energy; a failure is a result too."""
         try:
             with self.session.deadline(deadline_s, f"measuring {workload.function}"):
                 times = self._times(workload)
@@ -193,13 +210,16 @@ class _Bench:
             return Measurement.failure(told_by_device(error) or str(error), self._source)
         except (RuntimeError, TypeError, ValueError) as error:  # a type that cannot be sent
             return Measurement.failure(str(error), self._source)
-        return summarise(times, self._source)
+        measurement = summarise(times, self._source)
+        if measurement.latency_s is None:
+            return measurement
+        energy = self._energy(workload, measurement.latency_s, deadline_s)
+        return replace(measurement, energy=energy)
 
     def _times(self, workload: Workload) -> Sequence[float]:
-        machine = self._machine
-        machine.set_input(workload.function, *map(self._argument, workload.arguments))
+        self._machine.set_input(workload.function, *map(self._argument, workload.arguments))
         config = self._config
-        timer = machine.module.time_evaluator(
+        timer = self._machine.module.time_evaluator(
             "invoke_stateful",
             self._device,
             number=config.number,
@@ -208,6 +228,21 @@ class _Bench:
             cache_flush_bytes=_FLUSH_BYTES if config.enable_cpu_cache_flush else 0,
         )
         return list(timer(workload.function).results)[1:]
+
+    def _energy(self, workload: Workload, latency_s: float, deadline_s: float) -> Energy | None:
+        """Of the workload whose inputs are set; None where the device has no sensor."""
+        if self._meter is None:
+            return self._no_energy
+
+        def run(number: int) -> int:
+            evaluate = self._machine.module.time_evaluator
+            evaluate("invoke_stateful", self._device, number=number, repeat=1)(workload.function)
+            return number + 1  # TVM calls it once before
+
+        try:
+            return self._meter.measure(run, latency_s, deadline_s)
+        except DeviceError as error:
+            return Energy.failure(told_by_device(error) or str(error), self._meter.source)
 
     def _argument(self, argument: tuple[tuple[int, ...], str]) -> Any:
         shape, dtype = argument

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import Graph, Group
 from jointdnn_tvm.placement import Limits, Link, Operator, Problem, SideCost, Tensor
@@ -30,8 +32,40 @@ class CostTable:
         return {
             "mobile latency": _source(self.on_mobile),
             "cloud latency": _source(self.on_cloud),
-            "mobile energy": self.mobile.power_source,
+            "mobile energy": self._energy_source(),
         }
+
+    @cached_property
+    def idle_w(self) -> float:
+        """What the mobile takes while it waits: measured, else the profile's."""
+        measured = [e.idle_w for e in self._energies() if e and e.energy_j is not None]
+        return statistics.median(measured) if measured else self.mobile.idle_w
+
+    def energy_j(self, measurement: Measurement) -> float:
+        """A group's on the mobile, idle power included: measured, else busy power times latency.
+
+        A sensor's figure is what the group takes above the idle device.
+        """
+        assert measurement.latency_s is not None, "it runs"
+        energy = measurement.energy
+        if energy is None or energy.energy_j is None:
+            return self.mobile.busy_w * measurement.latency_s
+        return energy.energy_j + self.idle_w * measurement.latency_s
+
+    def _energies(self) -> list[Energy | None]:
+        return [m.energy for m in self.on_mobile.values() if m.latency_s is not None]
+
+    def _energy_source(self) -> str:
+        """Every way that an energy was got, and why others were not."""
+        sources = {self._one_source(energy) for energy in self._energies()}
+        return ", ".join(sorted(sources)) or self.mobile.power_source
+
+    def _one_source(self, energy: Energy | None) -> str:
+        if energy is None:
+            return self.mobile.power_source
+        if energy.energy_j is None:
+            return f"{self.mobile.power_source} because {energy.reason}"
+        return energy.source
 
 
 def make_problem(
@@ -43,7 +77,7 @@ def make_problem(
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
-    The mobile's energy is its busy power times a group's time, and its idle power while it waits.
+    The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
     """
     return Problem(
         operators=tuple(_operator(g, costs) for g in graph.groups),
@@ -58,7 +92,8 @@ def make_problem(
             link.rtt_s,
             link.transmit_w,
             link.receive_w,
-            costs.mobile.idle_w,
+            costs.idle_w + link.idle_w,
+            link.tail_j,
         ),
         objective=objective,
         limits=limits or Limits(),
@@ -76,7 +111,7 @@ def _operator(group: Group, costs: CostTable) -> Operator:
         group.name,
         None
         if mobile.latency_s is None
-        else SideCost(mobile.latency_s, costs.mobile.busy_w * mobile.latency_s, group.weight_bytes),
+        else SideCost(mobile.latency_s, costs.energy_j(mobile), group.weight_bytes),
         None if cloud.latency_s is None else SideCost(cloud.latency_s),
     )
 

@@ -44,7 +44,10 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """How a device server is run; `port` 0 takes any free one."""
+    """How a device server is run; `port` 0 takes any free one.
+
+    Energy sensors are looked for below the folder `sensors`.
+    """
 
     cache: Path
     host: str = "127.0.0.1"
@@ -54,6 +57,7 @@ class DeviceConfig:
     target: str = "host"
     slowdown: float = 1.0
     cache_bytes: int = DEFAULT_CAPACITY_BYTES
+    sensors: Path = Path("/")
 
 
 @dataclass
@@ -196,7 +200,8 @@ class DeviceServer:
         def work() -> None:
             self._leave_to(connection)
             connection.setblocking(True)
-            rpc_session.serve(connection.detach(), workdir, self._info, self._cache)
+            fd = connection.detach()
+            rpc_session.serve(fd, workdir, self._info, self._cache, self.config.sensors)
 
         child = fork(work)
         throttle = Throttle(child.pid, self.config.slowdown)

@@ -22,6 +22,7 @@ import tvm
 import tvm_ffi
 from tvm.rpc import _ffi_api
 
+from jointdnn_tvm.deploy import energy_meter
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache
 from jointdnn_tvm.runtime.file_transfer import file_digest
@@ -45,13 +46,19 @@ def preload() -> None:
             importlib.import_module(name)
 
 
-def serve(connection_fd: int, workdir: Path, info: DeviceInfo, cache: FileCache) -> None:
-    """Serve one session on a connected socket, after its handshake, until the client leaves."""
+def serve(
+    connection_fd: int, workdir: Path, info: DeviceInfo, cache: FileCache, sensors: Path
+) -> None:
+    """Serve one session on a connected socket, after its handshake, until the client leaves.
+
+    Energy sensors are looked for below the folder `sensors`, which is ``/`` but in tests.
+    """
     os.chdir(workdir)
     _load_backends()
     _register_files(workdir, cache)
     _register("jointdnn.device_info", lambda: json.dumps(info.as_json()))
     _register("jointdnn.random_fill", _random_fill)
+    energy_meter.register(_register, sensors)
     for name in REGISTRARS:
         _run_registrar(name, lambda sha256: find_file(workdir, cache, sha256))
     _ffi_api.ServerLoop(connection_fd)

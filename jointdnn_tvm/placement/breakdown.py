@@ -59,7 +59,10 @@ def crossings(
 def breakdown(
     problem: Problem, placement: Mapping[str, Side], codecs: Mapping[str, str]
 ) -> dict[str, Part]:
-    """The parts of a query: together they are its latency, and the mobile's energy for it."""
+    """The parts of a query: together they are its latency, and the mobile's energy for it.
+
+    The radio's tail belongs to the round trips.
+    """
     link = problem.link
     metrics = evaluate(problem, placement, codecs)
     crossing = crossings(problem, placement, codecs)
@@ -75,7 +78,9 @@ def breakdown(
         "cloud": Part(metrics.cloud_s, link.idle_w * metrics.cloud_s),
         "cloud_codecs": Part(fsum(c.cloud_codec_s for c in crossing), 0.0),
         "downlink": Part(fsum(c.link_s for c in down), fsum(c.energy_j for c in down)),
-        "round_trips": Part(round_trips_s, link.idle_w * round_trips_s),
+        "round_trips": Part(
+            round_trips_s, link.idle_w * round_trips_s + metrics.switches * link.tail_j / 2
+        ),
     }
 
 

@@ -89,7 +89,7 @@ def _check_choice(where: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_link(link: Link) -> None:
     check_number("link: uplink_bps", link.uplink_bps, positive=True)
     check_number("link: downlink_bps", link.downlink_bps, positive=True)
-    for name in ("rtt_s", "transmit_w", "receive_w", "idle_w"):
+    for name in ("rtt_s", "transmit_w", "receive_w", "idle_w", "tail_j"):
         check_number(f"link: {name}", getattr(link, name))
 
 

@@ -51,7 +51,8 @@ def cut_model(problem: Problem, prices: Prices[int], *, one_way: bool = False) -
     With ``one_way``, nothing that the cloud makes but the outputs comes back to the mobile.
     """
     count = len(problem.operators)
-    infinite = 2 * sum(value for value in prices.every() if value) + count + 2
+    every_switch = (count + 1) * prices.switch
+    infinite = 2 * (sum(value for value in prices.every() if value) + every_switch) + count + 2
     mobile = [infinite if value is None else value for value in prices.mobile]
     cloud = [infinite if value is None else value for value in prices.cloud]
     neighbours = _neighbours(problem)

@@ -102,6 +102,7 @@ def evaluate(
             + [link.transmit_w * seconds for seconds in up_s]
             + [link.receive_w * seconds for seconds in down_s]
             + [link.idle_w * seconds for seconds in cloud_s + waits_s]
+            + [link.tail_j / 2] * switches
         ),
         cloud_s=math.fsum(cloud_s),
         mobile_bytes=weights_bytes,

@@ -27,7 +27,7 @@ class LinearPrices:
         operators, tensors = problem.operators, problem.tensors
         self._runs = [o.cost(side) is not None for side in SIDES for o in operators]
         rows = [self._operator(o, side) for side in SIDES for o in operators]
-        self._fixed = np.array([*rows, self._waiting(rtt=0.5)])
+        self._fixed = np.array([*rows, self._switch()])
         crossings = [self._crossing(c, s) for s in SIDES for t in tensors for c in t.encodings]
         self._crossings = np.array(crossings).reshape(-1, self._fixed.shape[1])
         counts = [len(tensor.encodings) for _ in SIDES for tensor in tensors]
@@ -56,6 +56,10 @@ class LinearPrices:
         if side == CLOUD:
             return self._waiting(slowdown=cost.latency_s)
         return (cost.energy_j if self._is_energy else cost.latency_s, 0.0, 0.0, 0.0, 0.0)
+
+    def _switch(self) -> _Linear:
+        tail_j = self._problem.link.tail_j / 2 if self._is_energy else 0.0
+        return (tail_j, *self._waiting(rtt=0.5)[1:])
 
     def _waiting(self, rtt: float = 0.0, slowdown: float = 0.0) -> _Linear:
         """The mobile waits for so many rtt and, times the slowdown, seconds."""

@@ -85,4 +85,5 @@ class Measures(Generic[Number]):
     def switch(self) -> dict[str, Number]:
         """What a switch adds."""
         wait_s = self._link["rtt_s"] / 2
-        return {"latency": wait_s, "energy": self._link["idle_w"] * wait_s}
+        energy = self._link["idle_w"] * wait_s + self._link["tail_j"] / 2
+        return {"latency": wait_s, "energy": energy}

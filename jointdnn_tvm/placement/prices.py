@@ -57,7 +57,7 @@ def price(problem: Problem) -> Prices[float]:
         cloud=[None if cost is None else link.idle_w * cost.latency_s for cost in cloud],
         up=up,
         down=down,
-        switch=link.idle_w * (link.rtt_s / 2),
+        switch=fsum((link.idle_w * (link.rtt_s / 2), link.tail_j / 2)),
     )
 
 

@@ -95,7 +95,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Link:
-    """Rates in bit/s, round-trip time in s, the mobile's radio power in W."""
+    """Rates in bit/s, round-trip time in s, the mobile's radio power in W.
+
+    ``tail_j`` is what the radio takes after a visit to the cloud, until it rests; each of the two
+    switches of the visit has half.
+    """
 
     uplink_bps: float
     downlink_bps: float
@@ -103,6 +107,7 @@ class Link:
     transmit_w: float = 0.0
     receive_w: float = 0.0
     idle_w: float = 0.0
+    tail_j: float = 0.0
 
     def upload_s(self, size_bytes: float) -> float:
         """Seconds that the uplink is busy with so many bytes."""

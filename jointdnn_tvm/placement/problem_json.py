@@ -32,7 +32,7 @@ _CODEC_OPTIONS = ("encode_s", "decode_s", "error")
 _BLOCK_KEYS = ("side", "first", "last", "latency_s")
 _LIMITS = tuple(vars(Limits()))
 _LINK_KEYS = ("uplink_bps", "downlink_bps")
-_LINK_OPTIONS = ("rtt_s", "transmit_w", "receive_w", "idle_w")
+_LINK_OPTIONS = ("rtt_s", "transmit_w", "receive_w", "idle_w", "tail_j")
 
 
 def read_problem(document: object) -> Problem:
