@@ -20,19 +20,24 @@ _PATIENCE_S = 5.0
 
 
 class ServerProcess:
-    """`python ARGUMENTS`, which prints ``READY HOST:PORT`` and ends when its stdin does.
+    """`PROGRAM ARGUMENTS`, which prints ``READY HOST:PORT`` and ends when its stdin does.
 
-    It leads its own process group, so that Ctrl-C reaches only the owner, who ends it; and when
-    the owner is killed, the end of its standard input tells it to go. `address` is what it said.
+    `program` is this Python unless another one is given. It leads its own process group, so that
+    Ctrl-C reaches only the owner, who ends it; and when the owner is killed, the end of its
+    standard input tells it to go. `address` is what it said.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        program: str = sys.executable,
     ) -> None:
         self.name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
