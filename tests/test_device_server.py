@@ -139,6 +139,35 @@ def test_one_who_waits_and_leaves_does_no_harm(device: tuple[ServerProcess, Addr
     connect(device[1], deadline_s=20).close()
 
 
+def test_half_a_message_does_no_harm(device: tuple[ServerProcess, Address], folder: Path) -> None:
+    hello = struct.pack("<ii", RPC_MAGIC, 7) + b"client:"
+    for half in (hello[:6], hello[:-1], hello + b"\xff", hello + struct.pack("<Q", 1 << 20) + b"x"):
+        with socket.create_connection((device[1].host, device[1].port)) as client:
+            client.sendall(half)
+            if half.startswith(hello):
+                client.settimeout(10)
+                assert client.recv(4) == struct.pack("<i", RPC_MAGIC)
+        connect(device[1], deadline_s=20).close()
+    assert eventually(lambda: not session_folders(folder))
+
+
+def test_a_client_that_leaves_without_goodbye(device: tuple[ServerProcess, Address]) -> None:
+    script = (
+        "import sys; from jointdnn_tvm.runtime.remote import connect;"
+        "from jointdnn_tvm.runtime.address import Address;"
+        "s = connect(Address.parse(sys.argv[1]), deadline_s=20); print('in', flush=True);"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(device[1])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"in\n"
+        (pid,) = children(device[0].pid)
+        client.kill()
+    connect(device[1], deadline_s=20).close()
+    assert eventually(lambda: is_gone(pid))
+
+
 def test_a_session_timeout_of_tvms_holds(device: tuple[ServerProcess, Address]) -> None:
     key = "client:phone -timeout=0.3"
     with socket.create_connection((device[1].host, device[1].port)) as client:

@@ -27,7 +27,7 @@ from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.remote import RemoteSession, connect
-from tests.deployment import children, device_server
+from tests.deployment import DeviceServerKind, children, device_server
 
 QUICK = EvaluatorConfig(number=1, repeat=3, min_repeat_ms=1)
 SQUARE = ((16, 16), "float32")
@@ -82,8 +82,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Address]]:
-    with device_server(tmp_path_factory.mktemp("device")) as device:
+def device(
+    serve_device: DeviceServerKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServerProcess, Address]]:
+    with serve_device(tmp_path_factory.mktemp("device")) as device:
         yield device
 
 

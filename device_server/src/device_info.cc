@@ -58,6 +58,12 @@ json::Value Accelerator() {
   return nullptr;
 }
 
+// Whether an x86 machine plays another one: qemu-user shows its host's /proc/cpuinfo.
+bool IsEmulated(const std::string& machine) {
+  const bool x86 = machine == "x86_64" || (machine.size() == 4 && machine.substr(2) == "86");
+  return !x86 && !ValueIn("/proc/cpuinfo", {"vendor_id"}).empty();
+}
+
 int64_t Cores() {
   cpu_set_t usable;
   CPU_ZERO(&usable);
@@ -79,7 +85,7 @@ std::string DeviceInfo(const std::string& target) {
                                       {String("accelerator"), Accelerator()},
                                       {String("target"), String(target)},
                                       {String("slowdown"), 1.0},
-                                      {String("emulated"), false},
+                                      {String("emulated"), IsEmulated(machine.machine)},
                                       {String("tvm"), String(TVM_VERSION)}});
 }
 

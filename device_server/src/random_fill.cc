@@ -48,10 +48,9 @@ std::vector<char> Content(DLDataType type, size_t count) {
 
 }  // namespace
 
-void RandomFill(tvm::ffi::Tensor tensor) {
-  const DLDataType type = tensor.dtype();
-  const size_t count = static_cast<size_t>(tensor.numel()) * type.lanes;
-  std::vector<char> bytes = Content(type, count);
+void RandomFill(tvm::ffi::TensorView tensor) {
+  const size_t count = static_cast<size_t>(tensor.numel()) * tensor.dtype().lanes;
+  std::vector<char> bytes = Content(tensor.dtype(), count);
   static const auto copy = tvm::ffi::Function::GetGlobalRequired("runtime.TVMTensorCopyFromBytes");
   copy(tensor, static_cast<void*>(bytes.data()), bytes.size());
 }

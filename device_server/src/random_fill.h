@@ -6,6 +6,6 @@
 namespace jointdnn {
 
 // Fills a tensor on this device with numbers from 0 to 1, and one of whole numbers with zeros.
-void RandomFill(tvm::ffi::Tensor tensor);
+void RandomFill(tvm::ffi::TensorView tensor);
 
 }  // namespace jointdnn
