@@ -31,6 +31,8 @@ from tests.deployment import (
     session_folders,
 )
 
+HELLO = struct.pack("<ii", RPC_MAGIC, 7) + b"client:"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -140,11 +142,10 @@ def test_one_who_waits_and_leaves_does_no_harm(device: tuple[ServerProcess, Addr
 
 
 def test_half_a_message_does_no_harm(device: tuple[ServerProcess, Address], folder: Path) -> None:
-    hello = struct.pack("<ii", RPC_MAGIC, 7) + b"client:"
-    for half in (hello[:6], hello[:-1], hello + b"\xff", hello + struct.pack("<Q", 1 << 20) + b"x"):
+    for half in (HELLO[:6], HELLO[:-1], HELLO + b"\xff", HELLO + struct.pack("<Q", 1 << 20) + b"x"):
         with socket.create_connection((device[1].host, device[1].port)) as client:
             client.sendall(half)
-            if half.startswith(hello):
+            if half.startswith(HELLO):
                 client.settimeout(10)
                 assert client.recv(4) == struct.pack("<i", RPC_MAGIC)
         connect(device[1], deadline_s=20).close()
@@ -260,3 +261,33 @@ def test_registers_again_after_a_tracker_restart(
                 listed = tracker_summary(tracker)["server_info"]
             assert [info["key"] for info in listed] == ["server:phone"]
             assert re.search("lost tracker .*\n(.*\n)*.*registered .* again", server.log())
+
+
+def test_a_frozen_client_does_not_keep_the_device(
+    serve_device: DeviceServerKind, tmp_path: Path
+) -> None:
+    with running("tracker", "--port", "0") as (_, tracker):
+        words = ("--tracker", str(tracker), "--key", "phone", "--silence-s", "1")
+        with (
+            serve_device(tmp_path, *words) as (server, address),
+            socket.create_connection((address.host, address.port)) as frozen,
+        ):
+            frozen.sendall(HELLO + struct.pack("<Q", 1 << 20))  # half a message
+            with request(tracker, "phone", 20) as session:
+                assert session.address == address
+            assert "has been silent for too long" in server.log()
+            listed = tracker_summary(tracker)["server_info"]
+            assert [info["key"] for info in listed] == ["server:phone"]
+            assert eventually(lambda: tracker_summary(tracker)["queue_info"]["phone"]["free"] == 1)
+
+
+def test_one_who_speaks_is_not_silent(serve_device: DeviceServerKind, tmp_path: Path) -> None:
+    with (
+        serve_device(tmp_path, "--silence-s", "1") as (server, address),
+        connect(address, deadline_s=20) as session,
+    ):
+        ask = session.function("jointdnn.device_info")
+        for _ in range(20):
+            with session.deadline(10, "asking"):
+                ask()
+            assert not eventually(lambda: "silent" in server.log(), within_s=0.1)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import socket
-import struct
 import subprocess
 from pathlib import Path
 
@@ -11,46 +9,14 @@ import numpy as np
 import pytest
 import tvm
 
-from jointdnn_tvm.deploy.handshake import RPC_MAGIC
-from jointdnn_tvm.runtime.remote import connect, request
-from jointdnn_tvm.runtime.tracker_client import tracker_summary
-from tests.deployment import DeviceServerKind, eventually, running
+from jointdnn_tvm.runtime.remote import connect
+from tests.deployment import DeviceServerKind, eventually
 from tests.native_programs import native_device_server, native_program
-
-HELLO = struct.pack("<ii", RPC_MAGIC, 7) + b"client:"
 
 
 @pytest.fixture(scope="module")
 def serve() -> DeviceServerKind:
     return native_device_server()
-
-
-def test_a_frozen_client_does_not_keep_the_device(serve: DeviceServerKind, tmp_path: Path) -> None:
-    with running("tracker", "--port", "0") as (_, tracker):
-        words = ("--tracker", str(tracker), "--key", "phone", "--silence-s", "1")
-        with (
-            serve(tmp_path, *words) as (server, address),
-            socket.create_connection((address.host, address.port)) as frozen,
-        ):
-            frozen.sendall(HELLO + struct.pack("<Q", 1 << 20))  # half a message
-            with request(tracker, "phone", 20) as session:
-                assert session.address == address
-            assert "has been silent for too long" in server.log()
-            listed = tracker_summary(tracker)["server_info"]
-            assert [info["key"] for info in listed] == ["server:phone"]
-            assert eventually(lambda: tracker_summary(tracker)["queue_info"]["phone"]["free"] == 1)
-
-
-def test_one_who_speaks_is_not_silent(serve: DeviceServerKind, tmp_path: Path) -> None:
-    with (
-        serve(tmp_path, "--silence-s", "1") as (server, address),
-        connect(address, deadline_s=20) as session,
-    ):
-        ask = session.function("jointdnn.device_info")
-        for _ in range(20):
-            with session.deadline(10, "asking"):
-                ask()
-            assert not eventually(lambda: "silent" in server.log(), within_s=0.1)
 
 
 def test_what_a_session_started_ends_with_it(serve: DeviceServerKind, tmp_path: Path) -> None:

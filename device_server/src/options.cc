@@ -19,7 +19,7 @@ const char kHelp[] =
     "  --port N              0: any free one (9090)\n"
     "  --cache DIR           where received files are kept (~/.cache/jointdnn/device)\n"
     "  --cache-bytes N       how much may be kept there (16 GiB)\n"
-    "  --silence-s N         end a session whose client says nothing for so long (600)\n"
+    "  --silence-s N         end a session whose client says nothing for so long (3600)\n"
     "  --until-stdin-closes  end with the process at the other end of standard input\n";
 
 namespace {

@@ -17,7 +17,7 @@ struct Options {
   std::optional<Address> tracker;
   std::optional<std::filesystem::path> cache;
   int64_t cache_bytes = int64_t{16} << 30;
-  double silence_s = 600;
+  double silence_s = 3600;
   bool until_stdin_closes = false;
   bool help = false;
 
