@@ -85,6 +85,21 @@ def test_a_digest_that_is_not_the_files(device: Address, folder: Path, tmp_path:
     assert not (folder / "cache" / ("0" * 64)).exists()
 
 
+def test_loads_no_file_that_is_damaged_or_missing(
+    device: Address, folder: Path, tmp_path: Path
+) -> None:
+    sha256 = send_file(device, _file(tmp_path / "a.so", 100))
+    (folder / "cache" / sha256).write_bytes(b"x" * 100)
+    with connect(device, deadline_s=20) as session:
+        for complaint in ("was damaged and is removed; send it again", "send it first"):
+            with (
+                pytest.raises(DeviceError, match=f"loading: .*{sha256}.* {complaint}"),
+                session.deadline(10, "loading"),
+            ):
+                session.load_module(f"{sha256}.so")
+        assert session.alive
+
+
 def test_no_such_file(device: Address, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"nothing\.so cannot be sent"):
         send_file(device, tmp_path / "nothing.so")

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tvm
+from tvm.runtime.vm import VirtualMachine
 from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
@@ -26,6 +28,7 @@ from jointdnn_tvm.deploy.server_process import ServerProcess
 from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.file_transfer import send_file
 from jointdnn_tvm.runtime.remote import RemoteSession, connect
 from tests.deployment import DeviceServerKind, children, device_server
 
@@ -112,6 +115,16 @@ def test_times_what_runs(device: tuple[ServerProcess, Address], library: Path) -
     assert found["product"].latency_s is not None
     assert 0 < found["product"].latency_s < 0.01
     assert found["nap"].latency_s == pytest.approx(0.1, rel=0.2)
+
+
+def test_loads_what_lies_in_the_cache(device: tuple[ServerProcess, Address], library: Path) -> None:
+    sha256 = send_file(device[1], library)
+    with connect(device[1], deadline_s=20) as session, session.deadline(60, "computing"):
+        machine = VirtualMachine(session.load_module(f"{sha256}.so"), session.device())
+        inputs = [np.full((16, 16), x, "float32") for x in (2, 3)]
+        machine.set_input("product", *[tvm.runtime.tensor(x, session.device()) for x in inputs])
+        machine.invoke_stateful("product")
+        np.testing.assert_array_equal(machine.get_outputs("product").numpy(), 96)
 
 
 def test_a_failure_is_a_result(device: tuple[ServerProcess, Address], library: Path) -> None:

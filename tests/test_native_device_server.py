@@ -1,14 +1,19 @@
 """What only the device server of `device_server/` has; `test_device_server.py` drives both."""
 
 import os
+import random
 import signal
+import socket
+import struct
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tvm
 
+from jointdnn_tvm.deploy.handshake import RPC_MAGIC
 from jointdnn_tvm.runtime.remote import connect
 from tests.deployment import DeviceServerKind, eventually
 from tests.native_programs import native_device_server, native_program
@@ -102,3 +107,22 @@ def test_whatever_strangers_say() -> None:
 @pytest.mark.slow
 def test_whatever_strangers_say_with_memory_watched() -> None:
     assert min(_fuzz(100_000, sanitized=True)) > 1000
+
+
+@pytest.mark.slow
+def test_serves_on_after_many_strangers(tmp_path: Path) -> None:
+    source = random.Random(1)
+    sound = struct.pack("<ii", RPC_MAGIC, 12) + b"client:phone"
+    with native_device_server(sanitized=True)(tmp_path, "--key", "phone") as (server, address):
+        for _ in range(20_000):
+            words = bytearray(sound)
+            for _ in range(source.randrange(1, 4)):
+                words[source.randrange(len(words))] = source.randrange(256)
+            with (
+                socket.create_connection((address.host, address.port), 20) as stranger,
+                suppress(OSError),
+            ):
+                stranger.sendall(words[: source.randrange(len(words) + 1)])
+        with connect(address, "phone", 20) as session:
+            assert session.has_function("jointdnn.device_info")
+        assert "turned 127.0.0.1:" in server.log()

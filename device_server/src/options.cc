@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <functional>
-#include <limits>
 #include <map>
 
 #include "error.h"
@@ -48,7 +47,7 @@ std::string Word(const std::string& option, const std::string& text) {
 }  // namespace
 
 Options Options::Parse(int count, char** words) {
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  constexpr int64_t kMost = int64_t{1} << 50;  // sums of a few such stay whole numbers
   Options options;
   const std::map<std::string, std::function<void(const std::string&)>> valued = {
       {"--tracker", [&](auto& text) { options.tracker = Address::Parse(text); }},

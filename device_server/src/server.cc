@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <vector>
 
 #include "device_info.h"
@@ -18,8 +17,6 @@
 
 namespace jointdnn {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int kTick_ms = 500;
 constexpr double kParting_s = 1.0;
@@ -62,12 +59,6 @@ double ClientSilence_s(const Fd& connection) {
   socklen_t size = sizeof info;
   if (getsockopt(connection.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
   return info.tcpi_last_data_recv / 1e3;
-}
-
-fs::path NewWorkdir() {
-  std::string name = fs::temp_directory_path() / "jointdnn-session-XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) throw Error("no folder " + name + ": " + SystemReason());
-  return name;
 }
 
 }  // namespace
@@ -135,11 +126,12 @@ void Server::Accept() {
 
 // Whether the handshake is done with, one way or the other.
 bool Server::Advance(Handshake& handshake) {
+  const std::string peer = handshake.peer;
   try {
     if (!handshake.Advance()) return false;
     Sort(std::move(handshake));
   } catch (const Error& error) {
-    Log("turned " + handshake.peer + " away: " + error.what());
+    Log("turned " + peer + " away: " + error.what());
   }
   return true;
 }
@@ -194,22 +186,20 @@ void Server::StartNext() {
 }
 
 void Server::StartSession(Handshake handshake) {
-  const fs::path workdir = NewWorkdir();
+  TemporaryFolder workdir("jointdnn-session-");
   Child child([&] {
     LetGo();
     handshake.Accept(options_.key);
-    ServeSession(handshake.connection, workdir, device_info_, cache_);
+    ServeSession(handshake.connection, workdir.path(), device_info_, cache_);
   });
   Log("session of " + handshake.peer + " begins");
   session_.emplace(Session{std::move(child), handshake.peer, std::move(handshake.connection),
-                           workdir, After(handshake.timeout_s().value_or(1e8))});
+                           std::move(workdir), After(handshake.timeout_s().value_or(1e8))});
 }
 
 void Server::EndSession() {
   if (!session_) return;
   Log("session of " + session_->peer + " ends: " + session_->child.End());
-  std::error_code busy;
-  fs::remove_all(session_->workdir, busy);
   session_.reset();
   if (registration_ && !stopping_) registration_->Renew();
 }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <deque>
-#include <filesystem>
 #include <list>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "handshake.h"
 #include "options.h"
 #include "registration.h"
+#include "temporary_folder.h"
 
 namespace jointdnn {
 
@@ -36,7 +36,7 @@ class Server {
     Child child;
     std::string peer;
     Fd connection;
-    std::filesystem::path workdir;
+    TemporaryFolder workdir;
     Time ends_at;
   };
 
