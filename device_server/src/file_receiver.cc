@@ -11,8 +11,6 @@
 namespace jointdnn {
 namespace {
 
-namespace json = tvm::ffi::json;
-
 constexpr size_t kBlockBytes = 1 << 20;
 constexpr double kSilence_s = 30.0;
 constexpr double kSlowest_bytes_per_s = 8192;  // a sender that drips does not stay for ever
@@ -47,16 +45,10 @@ void Receive(const Fd& connection, const FileHeader& header, const FileCache& ca
 }  // namespace
 
 FileHeader FileHeader::Parse(const std::string& text) {
-  const auto header = ParseJson(text).try_cast<json::Object>();
-  if (!header) throw Error("a file's header is no object");
-  const auto sha256 = header->Get(tvm::ffi::String("sha256"));
-  const auto size = header->Get(tvm::ffi::String("size_bytes"));
-  const auto digest = sha256 ? sha256->try_cast<tvm::ffi::String>() : std::nullopt;
-  const auto size_bytes = size ? size->try_cast<int64_t>() : std::nullopt;
-  if (!digest || !size_bytes || *size_bytes < 0) {
-    throw Error("a file's header needs its sha256 and its size_bytes");
-  }
-  return {std::string(*digest), *size_bytes};
+  const json::Object header = ObjectIn(ParseJson(text));
+  const auto size_bytes = Entry(header, "size_bytes").try_cast<int64_t>();
+  if (!size_bytes || *size_bytes < 0) throw Error("a file's size is a whole number of 0 or more");
+  return {TextIn(Entry(header, "sha256")), *size_bytes};
 }
 
 void ReceiveFile(const Fd& connection, const std::string& header, const FileCache& cache) {

@@ -9,8 +9,6 @@
 namespace jointdnn {
 namespace {
 
-namespace json = tvm::ffi::json;
-
 constexpr int kSuccess = 0, kPut = 3, kUpdateInfo = 5, kGetPendingMatchKeys = 7;
 constexpr int32_t kMaxMessageBytes = 1 << 20;
 constexpr double kAnswer_s = 1.0;

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "random_fill.h"
+#include "stage_server.h"
 
 namespace jointdnn {
 namespace {
@@ -97,6 +98,7 @@ void ServeSession(const Fd& connection, const fs::path& workdir, const std::stri
            [=](String sha256, int64_t size) { return cache.Has(sha256, size); });
   Register("jointdnn.device_info", [=] { return String(device_info); });
   Register("jointdnn.random_fill", RandomFill);
+  RegisterStages([=](const std::string& sha256) { return FindFile(workdir, cache, sha256); });
   Function::GetGlobalRequired("rpc.ServerLoop")(connection.get());
 }
 
