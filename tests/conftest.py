@@ -12,6 +12,8 @@ from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.network import Network, load_network
 from tests.command import Command
+from tests.deployment import DeviceServerKind, device_server
+from tests.native_programs import native_device_server
 from tests.tiny_models import branching_model, interleaved, plan_of
 
 
@@ -59,3 +61,14 @@ def lab() -> Iterator[LoopbackLab]:
     """A tracker that has a device of each side, for all tests."""
     with LoopbackLab() as lab:
         yield lab
+
+
+@pytest.fixture(
+    scope="session",
+    params=["python", "native", pytest.param("sanitized", marks=pytest.mark.slow)],
+)
+def serve_device(request: pytest.FixtureRequest) -> DeviceServerKind:
+    """Each of the device servers: in Python, in C++, and that with its memory watched."""
+    if request.param == "python":
+        return device_server
+    return native_device_server(sanitized=request.param == "sanitized")

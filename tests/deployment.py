@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jointdnn_tvm.deploy.server_process import ServerProcess
@@ -15,23 +17,44 @@ START_S = 60.0
 
 
 @contextmanager
-def running(
-    *words: str, python: Path | None = None, **environment: str
-) -> Iterator[tuple[ServerProcess, Address]]:
-    """`jointdnn WORDS`, ready; `python` may be that of another machine."""
+def running(*words: str, **environment: str) -> Iterator[tuple[ServerProcess, Address]]:
+    """`jointdnn WORDS`, ready."""
     arguments = ["-m", "jointdnn_tvm.cli", *words, "--until-stdin-closes"]
-    with ServerProcess(words[0], arguments, environment, python) as server:
+    with ServerProcess(words[0], arguments, environment) as server:
         yield server, server.wait_ready(START_S)
 
 
-@contextmanager
-def device_server(
-    folder: Path, *words: str, python: Path | None = None
-) -> Iterator[tuple[ServerProcess, Address]]:
-    """A device server with all its files in that folder."""
-    words = ("device", "--port", "0", "--cache", str(folder / "cache"), *words)
-    with running(*words, python=python, TMPDIR=str(folder)) as server:
-        yield server
+@dataclass(frozen=True)
+class DeviceServerKind:
+    """One of the programs that serve a device; they behave alike.
+
+    In the values of its environment `{folder}` stands for the folder of a server's files.
+    """
+
+    words: tuple[str, ...] = (sys.executable, "-m", "jointdnn_tvm.cli", "device")
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_python(self) -> bool:
+        return self.words[0] == sys.executable
+
+    def process(self, folder: Path, *words: str) -> ServerProcess:
+        """A server with all its files in that folder, which may not be ready yet."""
+        program, *first = self.words
+        words = (*first, "--port", "0", "--cache", str(folder / "cache"), *words)
+        environment = {n: v.format(folder=folder) for n, v in self.environment.items()}
+        environment["TMPDIR"] = str(folder)
+        return ServerProcess("device", [*words, "--until-stdin-closes"], environment, program)
+
+    @contextmanager
+    def __call__(self, folder: Path, *words: str) -> Iterator[tuple[ServerProcess, Address]]:
+        """Such a server, ready."""
+        with self.process(folder, *words) as server:
+            yield server, server.wait_ready(START_S)
+        assert not list(folder.glob("sanitizer*"))
+
+
+device_server = DeviceServerKind()
 
 
 def session_folders(folder: Path) -> list[Path]:

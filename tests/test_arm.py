@@ -21,7 +21,7 @@ from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.targets import load_target
 from tests import arm_machine
-from tests.deployment import device_server, running
+from tests.deployment import DeviceServerKind, device_server, running
 from tests.networks import SHAPES, TRAINED, trained_network
 from tests.pictures import page_of_text
 from tests.tiny_models import Array, plan_of, random_placement
@@ -49,7 +49,8 @@ def board(tmp_path_factory: pytest.TempPathFactory, tracker: Address) -> Iterato
     """A device server on the emulated machine, registered as `board`."""
     words = ("--tracker", str(tracker), "--key", "board", "--target", BOARD)
     folder = tmp_path_factory.mktemp("board")
-    with device_server(folder, *words, python=arm_machine.python()) as (_, address):
+    server = DeviceServerKind((str(arm_machine.python()), "-m", "jointdnn_tvm.cli", "device"))
+    with server(folder, *words) as (_, address):
         yield address
 
 

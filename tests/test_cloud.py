@@ -22,7 +22,7 @@ from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.stage_server import RUN_STAGE
 from jointdnn_tvm.verify import Reference, compare
-from tests.deployment import device_server, is_gone
+from tests.deployment import DeviceServerKind, is_gone
 from tests.onnx_models import make_model, save
 from tests.tiny_models import plan_of
 
@@ -89,12 +89,12 @@ def test_cloud_in_this_process(built: Bundle, tmp_path: Path) -> None:
 
 
 def test_device_server_runs_the_cloud_side(
-    built: Bundle, branching_path: Path, tmp_path: Path
+    serve_device: DeviceServerKind, built: Bundle, branching_path: Path, tmp_path: Path
 ) -> None:
     folder = built.save(tmp_path / "model.jd")
     reference = Reference(branching_path, threads=1)
     rng = np.random.default_rng(0)
-    with device_server(tmp_path / "device", "--key", "cloud") as (_, address):
+    with serve_device(tmp_path / "device", "--key", "cloud") as (_, address):
         cloud: Any = f"{address.host}:{address.port}"
         for _ in range(2):  # the second session finds the files there
             with open_session(folder, cloud=cloud) as session:
@@ -115,7 +115,9 @@ def test_device_server_runs_the_cloud_side(
 
 
 @pytest.mark.parametrize("fallback", [True, False])
-def test_query_that_fails_costs_no_cloud(fallback: bool, tmp_path: Path) -> None:
+def test_query_that_fails_costs_no_cloud(
+    serve_device: DeviceServerKind, fallback: bool, tmp_path: Path
+) -> None:
     """An index out of range: one error, and the same device answers the next query."""
     node = helper.make_node("Gather", ["x", "i"], ["y"])
     x = np.arange(5, dtype=np.float32)
@@ -125,7 +127,7 @@ def test_query_that_fails_costs_no_cloud(fallback: bool, tmp_path: Path) -> None
     made = build(network, plan_of(network, placement), fallback=fallback)
     folder = made.save(tmp_path / "model.jd")
     told = r"(stage '\w+' failed|device .* failed while).*: an index of Gather is out of range"
-    with device_server(tmp_path / "device", "--key", "cloud") as (server, address):
+    with serve_device(tmp_path / "device", "--key", "cloud") as (server, address):
         with open_session(folder, cloud=str(address)) as session:
             for wrong in (5, -6, 1 << 40):
                 with pytest.raises(RunError if fallback else DeviceError, match=told) as failure:

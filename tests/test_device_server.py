@@ -22,14 +22,16 @@ from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.remote import RemoteSession, connect, request
 from jointdnn_tvm.runtime.tracker_client import tracker_summary
 from tests.deployment import (
+    DeviceServerKind,
     children,
-    device_server,
     eventually,
     group_members,
     is_gone,
     running,
     session_folders,
 )
+
+HELLO = struct.pack("<ii", RPC_MAGIC, 7) + b"client:"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device(folder: Path) -> Iterator[tuple[ServerProcess, Address]]:
-    with device_server(folder, "--key", "phone", "--target", "raspberry-pi-4") as device:
+def device(serve_device: DeviceServerKind, folder: Path) -> Iterator[tuple[ServerProcess, Address]]:
+    with serve_device(folder, "--key", "phone", "--target", "raspberry-pi-4") as device:
         yield device
 
 
@@ -139,6 +141,34 @@ def test_one_who_waits_and_leaves_does_no_harm(device: tuple[ServerProcess, Addr
     connect(device[1], deadline_s=20).close()
 
 
+def test_half_a_message_does_no_harm(device: tuple[ServerProcess, Address], folder: Path) -> None:
+    for half in (HELLO[:6], HELLO[:-1], HELLO + b"\xff", HELLO + struct.pack("<Q", 1 << 20) + b"x"):
+        with socket.create_connection((device[1].host, device[1].port)) as client:
+            client.sendall(half)
+            if half.startswith(HELLO):
+                client.settimeout(10)
+                assert client.recv(4) == struct.pack("<i", RPC_MAGIC)
+        connect(device[1], deadline_s=20).close()
+    assert eventually(lambda: not session_folders(folder))
+
+
+def test_a_client_that_leaves_without_goodbye(device: tuple[ServerProcess, Address]) -> None:
+    script = (
+        "import sys; from jointdnn_tvm.runtime.remote import connect;"
+        "from jointdnn_tvm.runtime.address import Address;"
+        "s = connect(Address.parse(sys.argv[1]), deadline_s=20); print('in', flush=True);"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(device[1])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"in\n"
+        (pid,) = children(device[0].pid)
+        client.kill()
+    connect(device[1], deadline_s=20).close()
+    assert eventually(lambda: is_gone(pid))
+
+
 def test_a_session_timeout_of_tvms_holds(device: tuple[ServerProcess, Address]) -> None:
     key = "client:phone -timeout=0.3"
     with socket.create_connection((device[1].host, device[1].port)) as client:
@@ -149,32 +179,40 @@ def test_a_session_timeout_of_tvms_holds(device: tuple[ServerProcess, Address]) 
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-def test_leaves_nothing_behind(tmp_path: Path, sig: signal.Signals) -> None:
-    with device_server(tmp_path, "--slowdown", "4") as (server, address):
+def test_leaves_nothing_behind(
+    serve_device: DeviceServerKind, tmp_path: Path, sig: signal.Signals
+) -> None:
+    slowdown = ("--slowdown", "4") if serve_device.is_python else ()
+    with serve_device(tmp_path, *slowdown) as (server, address):
         with connect(address, deadline_s=20) as session:
-            assert _information(session)["emulated"]
-            assert len(group_members(server.pid)) == 4  # server, session, and two that slow it
+            assert _information(session)["emulated"] == serve_device.is_python
+            members = {server.pid, *children(server.pid), *group_members(server.pid)}
+            # Server and session, and two that slow it.
+            assert len(members) == (4 if serve_device.is_python else 2)
             os.kill(server.pid, sig)
-            assert eventually(lambda: not group_members(server.pid))
+            assert eventually(lambda: all(map(is_gone, members)))
         assert "Traceback" not in server.log()
     assert not session_folders(tmp_path)
 
 
-def test_its_sessions_die_with_it(tmp_path: Path) -> None:
+def test_its_sessions_die_with_it(serve_device: DeviceServerKind, tmp_path: Path) -> None:
+    slowdown = ("--slowdown", "4") if serve_device.is_python else ()
     with (
-        device_server(tmp_path, "--slowdown", "4") as (server, address),
+        serve_device(tmp_path, *slowdown) as (server, address),
         connect(address, deadline_s=20),
     ):
-        members = group_members(server.pid)
+        members = {server.pid, *children(server.pid), *group_members(server.pid)}
+        assert len(members) > 1
         os.kill(server.pid, signal.SIGKILL)
         assert eventually(lambda: all(map(is_gone, members)))
 
 
-def test_ends_with_its_owner(tmp_path: Path) -> None:
-    words = ["-m", "jointdnn_tvm.cli", "device", "--port", "0", "--cache", str(tmp_path)]
+def test_ends_with_its_owner(serve_device: DeviceServerKind, tmp_path: Path) -> None:
+    program, *words = serve_device.words
+    words += ["--port", "0", "--cache", str(tmp_path), "--until-stdin-closes"]
     script = (
         "import sys; from jointdnn_tvm.deploy.server_process import ServerProcess;"
-        f"s = ServerProcess('device', {[*words, '--until-stdin-closes']});"
+        f"s = ServerProcess('device', {words}, None, {program!r});"
         "s.wait_ready(60); print(s.pid, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -193,12 +231,14 @@ def test_ends_with_its_owner(tmp_path: Path) -> None:
         (("--tracker", "nonsense"), "'nonsense' is not an address"),
         (("--host", "203.0.113.1"), "cannot listen at 203.0.113.1:0"),
         (("--cache", "/proc/none"), "the cache folder /proc/none cannot be written"),
-        (("--target", "no-such-board"), "no-such-board"),
+        (("--target", "no such board"), "no such board"),
+        (("--port", "65536"), "65536"),
     ],
 )
-def test_complains_in_one_line(tmp_path: Path, words: tuple[str, ...], complaint: str) -> None:
-    command = [sys.executable, "-m", "jointdnn_tvm.cli", "device", "--port", "0"]
-    command += ["--cache", str(tmp_path), *words]
+def test_complains_in_one_line(
+    serve_device: DeviceServerKind, tmp_path: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    command = [*serve_device.words, "--port", "0", "--cache", str(tmp_path), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert complaint in done.stderr
@@ -207,10 +247,12 @@ def test_complains_in_one_line(tmp_path: Path, words: tuple[str, ...], complaint
     assert done.stdout == ""
 
 
-def test_registers_again_after_a_tracker_restart(tmp_path: Path) -> None:
+def test_registers_again_after_a_tracker_restart(
+    serve_device: DeviceServerKind, tmp_path: Path
+) -> None:
     with running("tracker", "--port", "0") as (first, tracker):
         words = ("--tracker", str(tracker), "--key", "phone")
-        with device_server(tmp_path, *words) as (server, address):
+        with serve_device(tmp_path, *words) as (server, address):
             with request(tracker, "phone", 20):
                 first.close()
             with running("tracker", "--port", str(tracker.port)):
@@ -219,3 +261,33 @@ def test_registers_again_after_a_tracker_restart(tmp_path: Path) -> None:
                 listed = tracker_summary(tracker)["server_info"]
             assert [info["key"] for info in listed] == ["server:phone"]
             assert re.search("lost tracker .*\n(.*\n)*.*registered .* again", server.log())
+
+
+def test_a_frozen_client_does_not_keep_the_device(
+    serve_device: DeviceServerKind, tmp_path: Path
+) -> None:
+    with running("tracker", "--port", "0") as (_, tracker):
+        words = ("--tracker", str(tracker), "--key", "phone", "--silence-s", "1")
+        with (
+            serve_device(tmp_path, *words) as (server, address),
+            socket.create_connection((address.host, address.port)) as frozen,
+        ):
+            frozen.sendall(HELLO + struct.pack("<Q", 1 << 20))  # half a message
+            with request(tracker, "phone", 20) as session:
+                assert session.address == address
+            assert "has been silent for too long" in server.log()
+            listed = tracker_summary(tracker)["server_info"]
+            assert [info["key"] for info in listed] == ["server:phone"]
+            assert eventually(lambda: tracker_summary(tracker)["queue_info"]["phone"]["free"] == 1)
+
+
+def test_one_who_speaks_is_not_silent(serve_device: DeviceServerKind, tmp_path: Path) -> None:
+    with (
+        serve_device(tmp_path, "--silence-s", "1") as (server, address),
+        connect(address, deadline_s=20) as session,
+    ):
+        ask = session.function("jointdnn.device_info")
+        for _ in range(20):
+            with session.deadline(10, "asking"):
+                ask()
+            assert not eventually(lambda: "silent" in server.log(), within_s=0.1)

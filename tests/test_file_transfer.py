@@ -12,7 +12,7 @@ from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC, file_digest, send_file
 from jointdnn_tvm.runtime.remote import connect
-from tests.deployment import device_server, eventually
+from tests.deployment import DeviceServerKind, eventually
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device(folder: Path) -> Iterator[Address]:
-    with device_server(folder, "--cache-bytes", str(64 << 20)) as (_, address):
+def device(serve_device: DeviceServerKind, folder: Path) -> Iterator[Address]:
+    with serve_device(folder, "--cache-bytes", str(64 << 20)) as (_, address):
         yield address
 
 
@@ -64,7 +64,7 @@ def test_half_a_file_is_no_file(device: Address, folder: Path) -> None:
     header = json.dumps({"sha256": sha256, "size_bytes": 5}).encode()
     with socket.create_connection((device.host, device.port)) as sender:
         sender.sendall(struct.pack("<ii", FILE_MAGIC, len(header)) + header + b"wh")
-        assert b'{"have": false}' in sender.recv(64)
+        assert json.loads(sender.recv(64)[4:]) == {"have": False}
     assert eventually(lambda: not list((folder / "cache").glob("incoming-*")))
     assert not (folder / "cache" / sha256).exists()
 
@@ -83,6 +83,21 @@ def test_a_digest_that_is_not_the_files(device: Address, folder: Path, tmp_path:
         send_file(device, file, sha256="0" * 64)
     assert send_file(device, file, sha256=file_digest(file)) == file_digest(file)
     assert not (folder / "cache" / ("0" * 64)).exists()
+
+
+def test_loads_no_file_that_is_damaged_or_missing(
+    device: Address, folder: Path, tmp_path: Path
+) -> None:
+    sha256 = send_file(device, _file(tmp_path / "a.so", 100))
+    (folder / "cache" / sha256).write_bytes(b"x" * 100)
+    with connect(device, deadline_s=20) as session:
+        for complaint in ("was damaged and is removed; send it again", "send it first"):
+            with (
+                pytest.raises(DeviceError, match=f"loading: .*{sha256}.* {complaint}"),
+                session.deadline(10, "loading"),
+            ):
+                session.load_module(f"{sha256}.so")
+        assert session.alive
 
 
 def test_no_such_file(device: Address, tmp_path: Path) -> None:

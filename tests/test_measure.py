@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tvm
 from tvm.runtime.vm import VirtualMachine
@@ -30,9 +31,10 @@ from jointdnn_tvm.deploy.server_process import ServerProcess
 from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.file_transfer import send_file
 from jointdnn_tvm.runtime.remote import RemoteSession, connect
 from tests import fake_sensors
-from tests.deployment import children, device_server
+from tests.deployment import DeviceServerKind, children, device_server
 
 QUICK = EvaluatorConfig(number=1, repeat=3, min_repeat_ms=1)
 WITH_ENERGY = EvaluatorConfig(number=1, repeat=3, min_repeat_ms=1, enable_energy=True)
@@ -88,8 +90,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Address]]:
-    with device_server(tmp_path_factory.mktemp("device")) as device:
+def device(
+    serve_device: DeviceServerKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServerProcess, Address]]:
+    with serve_device(tmp_path_factory.mktemp("device")) as device:
         yield device
 
 
@@ -116,6 +120,16 @@ def test_times_what_runs(device: tuple[ServerProcess, Address], library: Path) -
     assert found["product"].latency_s is not None
     assert 0 < found["product"].latency_s < 0.01
     assert found["nap"].latency_s == pytest.approx(0.1, rel=0.2)
+
+
+def test_loads_what_lies_in_the_cache(device: tuple[ServerProcess, Address], library: Path) -> None:
+    sha256 = send_file(device[1], library)
+    with connect(device[1], deadline_s=20) as session, session.deadline(60, "computing"):
+        machine = VirtualMachine(session.load_module(f"{sha256}.so"), session.device())
+        inputs = [np.full((16, 16), x, "float32") for x in (2, 3)]
+        machine.set_input("product", *[tvm.runtime.tensor(x, session.device()) for x in inputs])
+        machine.invoke_stateful("product")
+        np.testing.assert_array_equal(machine.get_outputs("product").numpy(), 96)
 
 
 def test_a_failure_is_a_result(device: tuple[ServerProcess, Address], library: Path) -> None:

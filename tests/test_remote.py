@@ -15,15 +15,17 @@ import tvm
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.remote import RemoteSession, connect, request, told_by_device
-from tests.deployment import children, device_server, running
+from tests.deployment import DeviceServerKind, children, running
 
 NO_DIGEST = "0" * 64
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Address]]:
+def device(
+    serve_device: DeviceServerKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, Address]]:
     """Process and address of a device server."""
-    with device_server(tmp_path_factory.mktemp("device"), "--key", "phone") as (server, address):
+    with serve_device(tmp_path_factory.mktemp("device"), "--key", "phone") as (server, address):
         yield server.pid, address
 
 
@@ -200,12 +202,12 @@ def test_unknown_host() -> None:
         connect(Address("no-such-host.invalid", 9090))
 
 
-def test_requests_through_a_tracker(tmp_path: Path) -> None:
+def test_requests_through_a_tracker(serve_device: DeviceServerKind, tmp_path: Path) -> None:
     with running("tracker", "--port", "0") as (_, tracker):
         with pytest.raises(DeviceError, match="nobody serves it; start one with"):
             request(tracker, "phone", 0.2)
         words = ("--tracker", str(tracker), "--key", "phone")
-        with device_server(tmp_path, *words) as (server, address):
+        with serve_device(tmp_path, *words) as (server, address):
             with request(tracker, "phone", 20) as session:
                 assert session.address == address
                 with pytest.raises(DeviceError, match=r"within 0\.3 s: 1 is registered and busy"):

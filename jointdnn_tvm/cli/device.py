@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache-bytes", type=int, metavar="N", help="how much may be kept there (16 GiB)"
     )
     parser.add_argument(
+        "--silence-s",
+        type=_seconds,
+        default=3600.0,
+        metavar="N",
+        help="end a session whose client says nothing for so long (%(default)g)",
+    )
+    parser.add_argument(
         "--slowdown",
         type=_factor,
         default=1.0,
@@ -61,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
             tracker=tracker,
             target=target,
             slowdown=args.slowdown,
+            silence_s=args.silence_s,
             cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
             sensors=args.sensors,
         )
@@ -93,6 +101,13 @@ def _key(text: str) -> str:
     if not text or len(text.split()) != 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not one word")
     return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 1000000")
+    return seconds
 
 
 def _factor(text: str) -> float:

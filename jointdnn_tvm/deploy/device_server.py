@@ -31,7 +31,7 @@ from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, FileCache
 from jointdnn_tvm.deploy.handshake import Handshake
 from jointdnn_tvm.deploy.processes import Child, close_all, fork
 from jointdnn_tvm.deploy.registration import Registration
-from jointdnn_tvm.deploy.sockets import keep_alive, listen
+from jointdnn_tvm.deploy.sockets import keep_alive, listen, silence_s
 from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
@@ -58,6 +58,7 @@ class DeviceConfig:
     slowdown: float = 1.0
     cache_bytes: int = DEFAULT_CAPACITY_BYTES
     sensors: Path = Path("/")
+    silence_s: float = 3600.0
 
 
 @dataclass
@@ -144,6 +145,9 @@ class DeviceServer:
             return
         if session.client_left():
             session.ends_at = min(session.ends_at, now + _PARTING_S)
+        elif silence_s(session.connection) > self.config.silence_s:
+            _log(f"{session.peer} has been silent for too long; see --silence-s")
+            session.ends_at = now
         if session.ends_at <= now:
             self._end_session()
 

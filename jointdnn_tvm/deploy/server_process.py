@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
 from jointdnn_tvm.errors import DeviceError
@@ -21,10 +20,11 @@ _PATIENCE_S = 5.0
 
 
 class ServerProcess:
-    """`python ARGUMENTS`, which prints ``READY HOST:PORT`` and ends when its stdin does.
+    """`PROGRAM ARGUMENTS`, which prints ``READY HOST:PORT`` and ends when its stdin does.
 
-    It leads its own process group, so that Ctrl-C reaches only the owner, who ends it; and when
-    the owner is killed, the end of its standard input tells it to go. `address` is what it said.
+    `program` is this Python unless another one is given. It leads its own process group, so that
+    Ctrl-C reaches only the owner, who ends it; and when the owner is killed, the end of its
+    standard input tells it to go. `address` is what it said.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class ServerProcess:
         name: str,
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
-        python: Path | None = None,
+        program: str = sys.executable,
     ) -> None:
         self.name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            [str(python or sys.executable), *arguments],
+            [program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

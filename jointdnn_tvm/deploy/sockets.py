@@ -8,6 +8,8 @@ import sys
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
 
+_LAST_DATA_RECV = 52  # where tcpi_last_data_recv, in ms, lies in Linux's struct tcp_info
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; DeviceError when the address is taken or not ours."""
@@ -33,6 +35,12 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+def silence_s(connection: socket.socket) -> float:
+    """How long ago the peer sent something, which a frozen one does not."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
+    return int.from_bytes(info[_LAST_DATA_RECV:], sys.byteorder) / 1e3
 
 
 def warn_if_exposed(host: str, danger: str) -> None:
