@@ -47,6 +47,7 @@ class ScheduleForGpu:
                 logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
                 continue
             if scheduled is not None and all_bound(scheduled):
+                logger.debug("%s: %s fits", name, rule.__name__)
                 return scheduled.with_attr(SCHEDULED, True)
         logger.debug("%s stays a plain loop nest", name)
         return function

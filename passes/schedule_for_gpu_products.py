@@ -20,7 +20,7 @@ from jointdnn_tvm.targets import TargetProfile
 _SPATIAL = 0  # tirx.IterVar.iter_type: data parallel
 _VECTOR = 4  # 32-bit numbers that a thread fetches at once
 _UNROLLED = 64  # statements in a row, at most
-_LEAST_WORK = 16  # rows, or columns, or steps: below it a product is no work for tiles
+_LEAST = {"I": 4, "J": 16, "K": 16}  # rows, columns, steps: below, a tile reuses nothing
 
 
 def schedule_product(function: tirx.PrimFunc, profile: TargetProfile) -> tirx.PrimFunc | None:
@@ -31,7 +31,7 @@ def schedule_product(function: tirx.PrimFunc, profile: TargetProfile) -> tirx.Pr
         return None
     product = reductions[0]
     axes = _Axes.of(sch.get(product))
-    if axes is None or axes.extent("J") < _LEAST_WORK or axes.extent("K") < _LEAST_WORK:
+    if axes is None or any(axes.extent(kind) < least for kind, least in _LEAST.items()):
         return None
     left_lanes = _VECTOR if axes.last("K") % _VECTOR == 0 else 1
     right_lanes = _VECTOR if axes.extent("J") % _VECTOR == 0 else 1

@@ -26,7 +26,9 @@ _INCLUDES = ("cuda_runtime", "cuda_cccl")  # pip packages with headers that TVM'
 class CudaCompiler(Protocol):
     """Something that makes machine code of CUDA source."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
 
     def compile(self, source: str, arch: str) -> bytes:
         """The cubin for an architecture such as ``sm_90``; BuildError says what is wrong."""
@@ -61,7 +63,15 @@ class Nvcc:
         with tempfile.TemporaryDirectory(prefix="jointdnn-cuda-") as folder:
             code, cubin = Path(folder) / "kernels.cu", Path(folder) / "kernels.cubin"
             code.write_text(source, encoding="utf-8")
-            command = [self.path, "--cubin", f"-arch={arch}", "-std=c++17", "-o", cubin, code]
+            command = [
+                self.path,
+                "--cubin",
+                f"-arch={arch}",
+                "-std=c++17",
+                "-o",
+                str(cubin),
+                str(code),
+            ]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode or not cubin.exists():
                 raise BuildError(f"{self.name} failed for {arch}: {complaint(result.stderr)}")
