@@ -88,3 +88,13 @@ def test_small_network_answers(tmp_path: Path) -> None:
     network = load_network(file)
     inputs = {s.name: rng.standard_normal(s.shape).astype("float32") for s in network.inputs}
     assert answers(network, file, "cuda-sm90", inputs) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rnet", "onet", "squeezenet", "shufflenet", "ppocr_cls"])
+def test_network_answers(name: str, tmp_path: Path) -> None:
+    file = file_of(name, tmp_path)
+    network = load_network(file, shapes=SHAPES.get(name, {}))
+    rng = np.random.default_rng(0)
+    inputs = {s.name: rng.standard_normal(s.shape).astype("float32") for s in network.inputs}
+    assert answers(network, file, "cuda-sm90", inputs) < 1e-4
