@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir.instrument import DumpIR
 
+from jointdnn_tvm.cuda.compilers import CudaCompiler, compile_cubin, find_cuda_compiler
+from jointdnn_tvm.cuda.packing import pack_imports
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
 from jointdnn_tvm.linking import find_linker
@@ -37,13 +39,8 @@ def compile_library(
     try:
         with target, pass_context(dump_ir):
             lowered, weights = lower(module, target, profile)
-        calling, kernels = separate_kernels(lowered, target)
-        with open_kernel_store() as store:
-            objects = _objects(store, kernels, target)
-            executable = tvm.compile(calling, target, relax_pipeline=None)
-            executable.export_library(
-                str(path), fcompile=link, addons=[str(path) for path in objects]
-            )
+        export = _export_for_gpu if profile.kind == "cuda" else _export_for_cpu
+        export(lowered, target, path, link)
         return weights
     except LinkError:
         raise
@@ -51,6 +48,38 @@ def compile_library(
         raise BuildError(
             f"building for target {profile.name} failed: {first_line(error)}"
         ) from error
+
+
+def _export_for_cpu(
+    lowered: tvm.IRModule, target: tvm.target.Target, path: Path, link: Callable[..., None]
+) -> None:
+    calling, kernels = separate_kernels(lowered, target)
+    with open_kernel_store() as store:
+        objects = _objects(store, kernels, target)
+        executable = tvm.compile(calling, target, relax_pipeline=None)
+        executable.export_library(str(path), fcompile=link, addons=[str(path) for path in objects])
+
+
+def _export_for_gpu(
+    lowered: tvm.IRModule, target: tvm.target.Target, path: Path, link: Callable[..., None]
+) -> None:
+    """Link a library that carries all kernels as machine code of the GPU."""
+    compiler = find_cuda_compiler()
+    arch = str(target.attrs["arch"])
+    executable = tvm.compile(lowered, target, relax_pipeline=None)
+    with open_kernel_store() as store:
+        pack = pack_imports(partial(_cubin, store, compiler, arch))
+        executable.mod.export_library(str(path), fcompile=link, fpack_imports=pack)
+
+
+def _cubin(store: KernelStore, compiler: CudaCompiler, arch: str, source: str) -> bytes:
+    made_of = f"{compiler.name} {arch} {source}"
+    key = f"cuda_{hashlib.sha256(made_of.encode()).hexdigest()[:32]}"
+
+    def write(path: str) -> None:
+        Path(path).write_bytes(compile_cubin(compiler, source, arch))
+
+    return (store.get(key) or store.put(key, write)).read_bytes()
 
 
 def separate_kernels(
@@ -122,14 +151,10 @@ def _object(
 
 def tvm_target(profile: TargetProfile) -> tvm.target.Target:
     """Make the TVM target of a profile; `native` becomes this machine's own CPU."""
-    if profile.kind != "cpu":
-        raise BuildError(
-            f"target {profile.name} is a {profile.kind} device, and building for those is not "
-            "supported yet; use a CPU target, such as host"
-        )
     description = dict(profile.tvm_target)
-    if description.get("mcpu") == "native":
-        description["mcpu"] = tvm.get_global_func("target.llvm_get_system_cpu")()
+    if "host" in description:
+        description["host"] = _native(description["host"])
+    description = _native(description)
     try:
         return tvm.target.Target(description)
     except Exception as error:  # of many kinds
@@ -137,6 +162,12 @@ def tvm_target(profile: TargetProfile) -> tvm.target.Target:
             f"TVM does not know target {profile.name}: {first_line(error)}; "
             "correct [tvm_target] in its TOML file"
         ) from error
+
+
+def _native(description: Mapping[str, Any]) -> dict[str, Any]:
+    if description.get("mcpu") != "native":
+        return dict(description)
+    return {**description, "mcpu": tvm.get_global_func("target.llvm_get_system_cpu")()}
 
 
 def first_line(error: BaseException) -> str:

@@ -209,10 +209,12 @@ class _Shelf:
 
 def _target_key(profile: TargetProfile) -> str:
     """What the code of a group depends on, of its target."""
-    facts = (
+    facts: tuple[float, ...] = (
         *(profile.lanes, profile.vector_registers, profile.fma_ports, profile.fma_latency),
         *(profile.l1d_bytes, profile.l2_bytes, profile.l3_bytes),
     )
+    if profile.kind == "cuda":
+        facts += (profile.cores, profile.clock_hz, profile.bandwidth_bytes_per_s)
     return f"{tvm_target(profile).export()} {facts}"
 
 

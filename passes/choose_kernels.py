@@ -83,6 +83,19 @@ def choose_kernels(module: tvm.IRModule, profile: TargetProfile) -> tuple[tvm.IR
     return rewriter.builder_.get(), chosen
 
 
+def plain_weights(module: tvm.IRModule) -> Weights:
+    """The weights of all functions with `num_input` where none is packed."""
+    return {
+        var.name_hint: tuple(Weight(p.name) for p in function.params[_inputs(function) :])
+        for var, function in module.functions.items()
+        if isinstance(function, relax.Function) and "num_input" in (function.attrs or {})
+    }
+
+
+def _inputs(function: relax.Function) -> int:
+    return int(function.attrs["num_input"])
+
+
 @mutator
 class _Rewriter(PyExprMutator):
     """Rewrites one function after the other."""
@@ -95,7 +108,7 @@ class _Rewriter(PyExprMutator):
 
     def rewrite(self, function: relax.Function) -> tuple[relax.Function, tuple[Weight, ...]]:
         """The function over packed weights, and what these are."""
-        count = int(function.attrs["num_input"])
+        count = _inputs(function)
         self._weights = {param: param.name for param in function.params[count:]}
         self._packed = {}
         body = self.visit_expr(function).body

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 import tvm
 from tvm import relax, s_tir
 from tvm.relax.backend.cpu_generic import pipeline as cpu
+from tvm.relax.backend.cuda import pipeline as cuda
 
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
-from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels
+from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels, plain_weights
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
+from jointdnn_tvm.passes.schedule_for_gpu import ScheduleForGpu
 from jointdnn_tvm.passes.vector_math import VectorMath
 from jointdnn_tvm.passes.write_into_concat import WriteIntoConcat
 from jointdnn_tvm.placement import Side
@@ -51,25 +53,14 @@ def lower(
     Groups are measured and stages are built by this same pipeline. The weights that the lowered
     functions take, some of them packed, come back with the module.
     """
+    if profile.kind == "cuda":
+        return _for_gpu(module, target, profile), plain_weights(module)
     inlined = tvm.transform.Sequential(
-        [
-            # graph: dissolve the groups, so that kernels fuse as far as the stage reaches
-            relax.transform.InlinePrivateFunctions(),
-            relax.transform.CanonicalizeBindings(),
-            *cpu.library_dispatch_passes(target),
-        ],
-        name="inlining",
+        [*_GRAPH, *cpu.library_dispatch_passes(target)], name="inlining"
     )
     kernels = tvm.transform.Sequential(
         [
-            # operators to kernels
-            relax.transform.LegalizeOps(),
-            relax.transform.AnnotateTIROpPattern(),
-            relax.transform.FuseOps(),
-            relax.transform.FuseTIR(),
-            relax.transform.RewriteDataflowReshape(),  # it looks for blocks, all of them still here
-            relax.transform.DeadCodeElimination(),
-            DropScopeMarks(),
+            *_KERNELS,
             ScheduleForCpu(profile),
             WriteIntoConcat(profile),
             s_tir.transform.ConvertSSA(),  # a kernel may now stand in a function twice
@@ -86,3 +77,39 @@ def lower(
     )
     chosen, weights = choose_kernels(inlined(module), profile)
     return kernels(chosen), weights
+
+
+def _for_gpu(
+    module: tvm.IRModule, target: tvm.target.Target, profile: TargetProfile
+) -> tvm.IRModule:
+    """Lower for a GPU; TVM's own pipeline then brings blocks of threads to CUDA source."""
+    kernels = tvm.transform.Sequential(
+        [
+            *_GRAPH,
+            *cuda.library_dispatch_passes(target),
+            *_KERNELS,
+            ScheduleForGpu(profile, target),
+            # dataflow to virtual machine code
+            *cuda.dataflow_lower_passes(target),
+            *cuda.finalize_passes(target),
+        ],
+        name="lowering",
+    )
+    return kernels(module)
+
+
+_GRAPH = (
+    # graph: dissolve the groups, so that kernels fuse as far as the stage reaches
+    relax.transform.InlinePrivateFunctions(),
+    relax.transform.CanonicalizeBindings(),
+)
+_KERNELS = (
+    # operators to kernels
+    relax.transform.LegalizeOps(),
+    relax.transform.AnnotateTIROpPattern(),
+    relax.transform.FuseOps(),
+    relax.transform.FuseTIR(),
+    relax.transform.RewriteDataflowReshape(),  # it looks for blocks, all of them still here
+    relax.transform.DeadCodeElimination(),
+    DropScopeMarks(),
+)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import s_tir, tirx
-from tvm.ir.expr import TensorLoad
 
 from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
 from jointdnn_tvm.passes.kernels.row_reduction import find_row_reduction
-from jointdnn_tvm.passes.kernels.site import KERNEL, find_site, root_parts, with_parts
+from jointdnn_tvm.passes.kernels.site import find_site, root_parts, with_parts
+from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
@@ -25,9 +24,6 @@ SCHEDULED = "tirx.is_scheduled"
 WRITTEN = "jointdnn.written"
 """Attribute of a function that one kernel of ours makes up, stores to its result and all."""
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
-_WORK_DONE_TWICE = 16  # operations that are rather repeated than their result kept in memory
-_CALL_WORK = 10  # operations that a call of a function stands for
-_OPERATIONS = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.Select)
 
 
 @tvm.transform.module_pass(opt_level=0, name="ScheduleForCpu")
@@ -61,14 +57,14 @@ class ScheduleForCpu:
     def _written(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Write a kernel of ours out, with its epilogue where that is elementwise."""
         sch = s_tir.Schedule(function)
-        _inline(sch)
+        inline(sch)
         site = find_site(sch)
         if site is None:
             return None
         statement = emit.sequence(EMITTERS[site.kernel](site, self.profile))
         if site.holds_all:
             return site.written(statement).with_attr(WRITTEN, True)
-        for position, block in enumerate(_blocks(sch)):
+        for position, block in enumerate(blocks(sch)):
             if position not in site.positions:
                 self._loop_nest(sch, block)
         return site.spliced(sch.mod["main"], statement)
@@ -76,12 +72,12 @@ class ScheduleForCpu:
     def _rows(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Reduce rows that lie in memory a few vectors at a time; loop nests for what is left."""
         sch = s_tir.Schedule(function)
-        _inline(sch)
-        blocks = _blocks(sch)
-        found = [find_row_reduction(sch.get(block), self.profile) for block in blocks]
+        inline(sch)
+        listed = blocks(sch)
+        found = [find_row_reduction(sch.get(block), self.profile) for block in listed]
         if not any(found):
             return None
-        for block, reduction in zip(blocks, found, strict=True):
+        for block, reduction in zip(listed, found, strict=True):
             if reduction is None:
                 self._loop_nest(sch, block)
         scheduled = sch.mod["main"]
@@ -94,8 +90,8 @@ class ScheduleForCpu:
     def _tile(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Tile one reduction (convolution, dense, pooling) with its elementwise epilogue."""
         sch = s_tir.Schedule(function)
-        _inline(sch)
-        reductions = [b for b in _blocks(sch) if _is_reduction(sch, b)]
+        inline(sch)
+        reductions = [b for b in blocks(sch) if is_reduction(sch, b)]
         if len(reductions) != 1:
             return None
         reduction = reductions[0]
@@ -172,14 +168,14 @@ class ScheduleForCpu:
     def _vectorize(self, function: tirx.PrimFunc) -> tirx.PrimFunc:
         """Fuse and split the outer loops over threads, vectorise the innermost one."""
         sch = s_tir.Schedule(function)
-        _inline(sch)
-        for block in _blocks(sch):
+        inline(sch)
+        for block in blocks(sch):
             self._loop_nest(sch, block)
         return sch.mod["main"]
 
     def _pad(self, sch: s_tir.Schedule, skip: tuple[Any, Any]) -> None:
         names = {sch.get(b).name_hint for b in skip}
-        for block in _blocks(sch):
+        for block in blocks(sch):
             if sch.get(block).name_hint not in names:
                 self._loop_nest(sch, block)
 
@@ -209,57 +205,9 @@ class ScheduleForCpu:
             sch.decompose_reduction(block, reduce[0])
 
 
-def _blocks(sch: s_tir.Schedule) -> list[Any]:
-    return list(sch.get_child_blocks(sch.get_sblock("root")))
-
-
-def _is_reduction(sch: s_tir.Schedule, block: Any) -> bool:
-    return any(int(v.iter_type) == _REDUCE for v in sch.get(block).iter_vars)
-
-
 def _spatial(sch: s_tir.Schedule, block: Any) -> list[int]:
     axes = sch.get(block).iter_vars
     return [int(v.dom.extent) for v in axes if int(v.iter_type) == _SPATIAL]
-
-
-def _inline(sch: s_tir.Schedule) -> None:
-    """Inline elementwise blocks, but those of a kernel, padding (its branch would sit in the inner
-    loop), what a reduction shares with others, and what is much work done more than once."""
-    for block in _blocks(sch):
-        consumers = sch.get_consumers(block)
-        shared = len(consumers) > 1 and any(_is_reduction(sch, c) for c in consumers)
-        padding = sch.get(block).name_hint.startswith("pad")
-        marked = KERNEL in sch.get(block).annotations
-        if not consumers or _is_reduction(sch, block) or shared or padding or marked:
-            continue
-        if _work(sch, block) > _WORK_DONE_TWICE and _uses(sch, block, consumers) > 1:
-            continue
-        try:
-            sch.compute_inline(block)
-        except s_tir.ScheduleError:
-            continue  # not a plain assignment: it keeps loops of its own
-
-
-def _work(sch: s_tir.Schedule, block: Any) -> int:
-    """Operations of one element."""
-    simple: list[Any] = []
-    calls: list[Any] = []
-    body = sch.get(block).body
-    tvm_ffi.structural_walk(body, [(_OPERATIONS, simple.append), (tvm.ir.Call, calls.append)])
-    return len(simple) + _CALL_WORK * len(calls)
-
-
-def _uses(sch: s_tir.Schedule, block: Any, consumers: Any) -> float:
-    """How often, in the mean, an element is read."""
-    result = sch.get(block).writes[0].source
-    elements = math.prod(int(extent) for extent in result.shape)
-    reads = 0.0
-    for consumer in consumers:
-        loads: list[Any] = []
-        tvm_ffi.structural_walk(sch.get(consumer).body, (TensorLoad, loads.append))
-        runs = math.prod(int(axis.dom.extent) for axis in sch.get(consumer).iter_vars)
-        reads += runs * sum(load.source.same_as(result) for load in loads)
-    return reads / max(1, elements)
 
 
 def _divisors(number: int, most: int) -> Iterator[int]:

@@ -95,9 +95,10 @@ def test_target_that_tvm_does_not_know() -> None:
             tvm_target(replace(host, tvm_target=description))
 
 
-def test_gpus_are_not_supported_yet() -> None:
-    with pytest.raises(BuildError, match=r"target cuda-sm90 is a cuda device.*not supported yet"):
-        tvm_target(load_target("cuda-sm90"))
+def test_target_of_a_gpu_has_a_host() -> None:
+    target = tvm_target(load_target("cuda-sm90"))
+    assert (target.kind.name, str(target.attrs["arch"])) == ("cuda", "sm_90")
+    assert str(target.host.attrs["mcpu"]) not in ("native", "generic")
 
 
 def test_native_is_this_machines_processor() -> None:

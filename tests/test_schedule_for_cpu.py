@@ -343,6 +343,6 @@ def test_rule_that_fails_is_passed_over(error: Exception, monkeypatch: pytest.Mo
     def fail(sch: object) -> None:
         raise error
 
-    monkeypatch.setattr("jointdnn_tvm.passes.schedule_for_cpu._inline", fail)
+    monkeypatch.setattr("jointdnn_tvm.passes.schedule_for_cpu.inline", fail)
     kernel = _kernel(unary("exp", (3, 32)))
     tvm.ir.assert_structural_equal(_schedule(kernel), kernel)

@@ -13,8 +13,8 @@ from jointdnn_tvm.targets import link_names, load_link, load_target, target_name
 from jointdnn_tvm.targets.host import _caches, _clock_hz, _vectors
 
 TARGETS = {
-    "android-arm64", "cuda-sm80", "cuda-sm90", "host", "jetson-orin-nano", "jetson-tx2",
-    "raspberry-pi-4", "raspberry-pi-5",
+    "android-arm64", "cuda-sm80", "cuda-sm87", "cuda-sm90", "host", "jetson-orin-nano",
+    "jetson-tx2", "raspberry-pi-4", "raspberry-pi-5",
 }  # fmt: skip
 LINKS = {
     "huang2012-3g", "huang2012-4g", "huang2012-wifi", "lan-1g", "narayanan2021-5g-low",

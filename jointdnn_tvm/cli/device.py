@@ -11,7 +11,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from jointdnn_tvm.deploy.sockets import warn_if_exposed
+from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.targets import TargetProfile, load_target
 
 HELP = "serve this machine as a device, registered with a tracker"
 
@@ -50,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C."""
-    from jointdnn_tvm.targets import load_target
-
-    target = load_target(args.target).name
+    profile = load_target(args.target)
     tracker = Address.parse(args.tracker) if args.tracker else None
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # a device needs no compiler
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the process that forks has one thread
+    _check_driver(profile)
     from jointdnn_tvm.deploy.device_server import DeviceConfig, DeviceServer
     from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, default_directory
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
             port=args.port,
             key=args.key,
             tracker=tracker,
-            target=target,
+            target=profile.name,
             slowdown=args.slowdown,
             silence_s=args.silence_s,
             cache_bytes=args.cache_bytes or DEFAULT_CAPACITY_BYTES,
@@ -79,6 +80,16 @@ def run(args: argparse.Namespace) -> None:
             server.stop_at_end_of(0)
         print(f"READY {server.address}", flush=True)
         server.serve()
+
+
+def _check_driver(profile: TargetProfile) -> None:
+    from jointdnn_tvm.runtime.backends import has_cuda_driver
+
+    if profile.kind == "cuda" and not has_cuda_driver():
+        raise DeviceError(
+            f"target {profile.name} needs NVIDIA's driver, and this machine has none (libcuda.so.1)"
+            "; install it, or start the device server on the machine with the GPU"
+        )
 
 
 @contextmanager

@@ -12,19 +12,17 @@ import json
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from ctypes import CDLL
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
 import tvm_ffi
 from tvm.rpc import _ffi_api
 
 from jointdnn_tvm.deploy import energy_meter
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache
+from jointdnn_tvm.runtime.backends import load_backends
 from jointdnn_tvm.runtime.file_transfer import file_digest
 
 REGISTRARS = ("jointdnn_tvm.runtime.stage_server",)
@@ -36,7 +34,6 @@ REGISTRARS = ("jointdnn_tvm.runtime.stage_server",)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _CACHED = re.compile(r"([0-9a-f]{64})\.so")
 _HASH_AGAIN_BYTES = 64 << 20
-_BACKENDS = ("libtvm_runtime_extra.so", "libtvm_runtime_cuda.so")
 
 
 def preload() -> None:
@@ -54,7 +51,7 @@ def serve(
     Energy sensors are looked for below the folder `sensors`, which is ``/`` but in tests.
     """
     os.chdir(workdir)
-    _load_backends()
+    load_backends()
     _register_files(workdir, cache)
     _register("jointdnn.device_info", lambda: json.dumps(info.as_json()))
     _register("jointdnn.random_fill", _random_fill)
@@ -115,14 +112,6 @@ def find_file(workdir: Path, cache: FileCache, sha256: str) -> Path:
 def _random_fill(tensor: Any) -> None:
     """Fill a tensor on this device with numbers from 0 to 1."""
     tensor.copyfrom(np.random.default_rng(0).random(tensor.shape).astype(str(tensor.dtype)))
-
-
-def _load_backends() -> None:
-    """TVM's runtime alone does not load its own extensions; a device may lack their drivers."""
-    folder = Path(tvm.__file__).parent / "lib"
-    for name in _BACKENDS:
-        with suppress(OSError):
-            CDLL(str(folder / name))
 
 
 def _run_registrar(name: str, find: Callable[[str], Path]) -> None:

@@ -15,6 +15,7 @@ from tvm.runtime.vm import VirtualMachine
 
 from jointdnn_tvm.errors import BundleError, RunError
 from jointdnn_tvm.runtime.architecture import check_architecture
+from jointdnn_tvm.runtime.backends import device_of, load_backends
 from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.runtime.weights import map_weights
 
@@ -36,10 +37,12 @@ class StageModule:
         needed = {w for s in stages for w in s.weights[side]}
         if missing := sorted(needed - arrays.keys()):
             raise BundleError(f"{weights} lacks weight {missing[0]!r}; build the bundle again")
-        self._weights = {n: _share(arrays[n]) for n in needed}
+        load_backends()
         try:
             check_architecture(library)
-            machine = VirtualMachine(_load(library), runtime.cpu())
+            module = _load(library)
+            self._device = device_of(module)
+            machine = VirtualMachine(module, self._device)
             self._functions = {s.name: machine[s.name] for s in stages}
         except BundleError:
             raise
@@ -48,6 +51,7 @@ class StageModule:
                 f"{library} does not load on this machine ({_first_line(error)}); "
                 "build the bundle for this machine's target"
             ) from error
+        self._weights = {n: _share(arrays[n], self._device) for n in needed}
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run stage `name` on its input tensors and return the tensors that it hands out."""
@@ -56,7 +60,7 @@ class StageModule:
         stage = self._stages[name]
         if missing := [t for t in stage.inputs if t not in tensors]:
             raise RunError(f"stage {name!r} was called without tensor {missing[0]!r}")
-        arguments = [_share(tensors[t]) for t in stage.inputs]
+        arguments = [_share(tensors[t], self._device) for t in stage.inputs]
         arguments += [self._weights[w] for w in stage.weights[self._side]]
         with self._lock:
             try:
@@ -87,8 +91,10 @@ def _load(library: Path) -> tvm_ffi.Module:
         return tvm_ffi.load_module(path)
 
 
-def _share(array: np.ndarray) -> runtime.Tensor:
-    """Hand an array to TVM without a copy where its memory allows that."""
+def _share(array: np.ndarray, device: runtime.Device) -> runtime.Tensor:
+    """Hand an array to TVM, on the CPU without a copy where its memory allows that."""
+    if device != runtime.cpu():
+        return runtime.tensor(array, device)
     aligned = array.ctypes.data % 64 == 0
     if aligned and array.flags.c_contiguous and array.flags.writeable and array.dtype != np.bool_:
         return tvm_ffi.from_dlpack(array)
