@@ -115,19 +115,14 @@ class _Bench:
         """Return the measurement of each group key, and how many of them are new."""
         with self.devices.request(self.side) as session:
             device = describe_device(session)
-            wants_energy = self._counts_energy(device) and has_sensor(session, self.profile.kind)
-        if device.target is not None and device.target != self.profile.name:
-            raise DeviceError(
-                f"the {self.side} device was started for target {device.target}, not "
-                f"{self.profile.name}; ask for that target, or for another key"
-            )
-        keys = {g.key: self._cost_key(g.key, device) for g in network.graph.groups}
-        stored = {k: self.costs.get(key) for k, key in keys.items()}
-        found = {
-            k: m
-            for k, m in stored.items()
-            if m is not None and not (wants_energy and _lacks_energy(m))
-        }
+            self._check_target(device)
+            keys = {g.key: self._cost_key(g.key, device) for g in network.graph.groups}
+            stored = {k: self.costs.get(key) for k, key in keys.items()}
+            found = {k: m for k, m in stored.items() if m is not None}
+            lacking = [k for k, m in found.items() if _lacks_energy(m)]
+            if lacking and self._counts_energy(device) and has_sensor(session, self.profile.kind):
+                for key in lacking:
+                    del found[key]
         missing = [k for k in keys if k not in found]
 
         def record(key: str, measurement: Measurement) -> None:
@@ -159,6 +154,13 @@ class _Bench:
                 ),
             )
 
+    def _check_target(self, device: Device) -> None:
+        if device.target is not None and device.target != self.profile.name:
+            raise DeviceError(
+                f"the {self.side} device was started for target {device.target}, not "
+                f"{self.profile.name}; ask for that target, or for another key"
+            )
+
     def _counts_energy(self, device: Device) -> bool:
         """Only the mobile's counts, and no sensor tells of a device that is emulated."""
         return self.side == "mobile" and device.slowdown == 1
@@ -173,7 +175,7 @@ class _Bench:
 def _lacks_energy(measurement: Measurement) -> bool:
     """Whether a group runs, but was measured where no sensor worked."""
     energy = measurement.energy
-    return measurement.latency_s is not None and (energy is None or energy.energy_j is None)
+    return measurement.latency_s is not None and (energy is None or energy.samples == 0)
 
 
 class _Shelf:

@@ -106,6 +106,8 @@ def test_energy_is_measured_once_there_is_a_sensor(branching: Network, tmp_path:
         unusable = measure(branching, devices=devices, database=costs)
         fake_sensors.write(files[0], curr1_input=1000)
         measured = measure(branching, devices=devices, database=costs)
+        again = measure(branching, devices=devices, database=costs)
+    assert again.measured == 0
     assert all(m.energy is None for m in without.on_mobile.values())
     assert unusable.measured == 0
     assert measured.measured == without.measured

@@ -52,7 +52,8 @@ _SELECT = (
 class Energy:
     """What one call of a workload takes above the idle device, or why that is not known.
 
-    `energy_j` is None for a failure, which has a `reason`. `idle_w` is what the device takes when
+    `energy_j` is None for a failure, which has a `reason`, and no `samples` when the sensor failed.
+    `idle_w` is what the device takes when
     it does nothing; `samples` counts the sensor's values in a window of `window_s`. `source` is
     ``measured:`` and the sensor's name.
     """

@@ -16,7 +16,6 @@ from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession
 
 _MIN_SAMPLES = 20
-_SPARE = 1.1  # a workload may run faster than it was measured, and must still fill the window
 _ANSWER_S = 10.0
 
 
@@ -38,7 +37,9 @@ class RemoteMeter:
 
         DeviceError says why one that is there cannot be used.
         """
-        found = _find(session, device_kind)
+        if not session.has_function("jointdnn.energy_sensor"):
+            return None  # a stock TVM server
+        found = _ask(session, "energy_sensor", device_kind)
         return cls(session, found["name"], found["window_s"]) if found else None
 
     def measure(self, run: Callable[[int], int], latency_s: float, deadline_s: float) -> Energy:
@@ -46,23 +47,26 @@ class RemoteMeter:
 
         `run` calls it at least so many times and returns how many times it did.
         """
-        number = math.ceil(_SPARE * self.window_s / latency_s)
+        number = math.ceil(self.window_s / latency_s)
         self._start()
         with self._session.deadline(deadline_s + self.window_s, "measuring energy"):
+            until = time.monotonic() + self.window_s
             calls = run(number)
+            while time.monotonic() < until:  # it is faster than it was when it was timed
+                calls += run(number)
         energy_j, seconds, samples = self._stop()
         net_j = energy_j - self.idle_w * seconds
         if net_j <= 0:
-            return Energy.failure(
+            reason = (
                 f"the device took {energy_j / seconds:.3g} W at work, not above its "
-                f"{self.idle_w:.3g} W when idle",
-                self.source,
+                f"{self.idle_w:.3g} W when idle"
             )
+            return Energy(None, self.idle_w, seconds, samples, reason, self.source)
         return Energy(net_j / calls, self.idle_w, seconds, samples, None, self.source)
 
     def _measure_idle(self) -> float:
         self._start()
-        time.sleep(_SPARE * self.window_s)
+        time.sleep(self.window_s)
         energy_j, seconds, _ = self._stop()
         return energy_j / seconds
 
@@ -81,20 +85,13 @@ class RemoteMeter:
 
 
 def has_sensor(session: RemoteSession, device_kind: str) -> bool:
-    """Whether the device has a sensor that can be used; DeviceError when the session fails."""
+    """Whether the device has a sensor that gives its idle power; DeviceError: no session."""
     try:
-        return bool(_find(session, device_kind))
+        return RemoteMeter.find(session, device_kind) is not None
     except DeviceError:
         if not session.alive:
             raise
         return False
-
-
-def _find(session: RemoteSession, device_kind: str) -> dict[str, Any]:
-    """Its name and window; empty when there is none, as on a stock TVM server."""
-    if not session.has_function("jointdnn.energy_sensor"):
-        return {}
-    return _ask(session, "energy_sensor", device_kind)
 
 
 def _ask(session: RemoteSession, name: str, *arguments: str) -> dict[str, Any]:
