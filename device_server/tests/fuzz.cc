@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <random>
 #include <string>
@@ -15,8 +16,10 @@
 #include "error.h"
 #include "file_receiver.h"
 #include "handshake.h"
-#include "json.h"
+#include "message.h"
 #include "registration.h"
+#include "temporary_folder.h"
+#include "weights.h"
 
 namespace {
 
@@ -115,13 +118,42 @@ void ReadTracker(Stranger& stranger) {
   tracker.IsPending("phone:2");
 }
 
+void ReadMessage(Stranger& stranger) {
+  static const std::vector<std::string> kSound = {
+      Framed(0x314D444A,
+             "{\"header\": {\"request\": 1}, \"tensors\": [[\"t\", \"float32\", [2, 1]],"
+             " [\"s\", \"int64\", []]]}") +
+          std::string(16, 'x'),
+      Framed(0x314D444A, "{\"header\": {}, \"tensors\": []}"),
+      Framed(0x314D444A,
+             "{\"header\": {}, \"tensors\": [[\"t\", \"bool\", [4294967296, 4294967296]]]}")};
+  Message::Decode(stranger.Says(kSound));
+}
+
+void ReadWeights(Stranger& stranger) {
+  static const std::string kHeader =
+      "{\"w\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]},"
+      " \"__padding__1\": {}, \"b\": {\"dtype\": \"I64\", \"shape\": [], \"data_offsets\": [16, "
+      "24]}}";
+  static const std::vector<std::string> kSound = {Packed(static_cast<int32_t>(kHeader.size())) +
+                                                  Packed(0) + kHeader + std::string(24, 'x')};
+  static const TemporaryFolder folder("jointdnn-fuzz-");
+  const auto path = folder.path() / "weights.safetensors";
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << stranger.Says(kSound);
+  MapWeights(path);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   const int rounds = count > 1 ? std::atoi(words[1]) : 1000;
   Stranger stranger(count > 2 ? static_cast<unsigned>(std::atoi(words[2])) : 0);
   const std::vector<std::pair<const char*, std::function<void(Stranger&)>>> readers = {
-      {"handshakes", ReadHandshake}, {"file headers", ReadFileHeader}, {"trackers", ReadTracker}};
+      {"handshakes", ReadHandshake},
+      {"file headers", ReadFileHeader},
+      {"trackers", ReadTracker},
+      {"messages", ReadMessage},
+      {"weights", ReadWeights}};
   for (const auto& [name, read] : readers) {
     int understood = 0;
     for (int round = 0; round < rounds; ++round) {
