@@ -20,9 +20,37 @@ from tvm import relax, tirx
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
+from tests.kernel_cases import Case
+from tests.tiny_models import relax_main
 
 Array = np.ndarray[Any, Any]
 GPUS = ("cuda-sm80", "cuda-sm87", "cuda-sm90")
+
+
+def module_of(case: Case) -> tvm.IRModule:
+    """The operators of a case as `main`."""
+    inputs = {f"x{i}": shape for i, shape in enumerate(case.inputs)}
+    weights = {f"w{i}": shape for i, shape in enumerate(case.weights)}
+
+    def body(builder: relax.BlockBuilder, *params: relax.Var) -> list[relax.Expr]:
+        return [builder.emit(builder.normalize(case.compute(*params)))]
+
+    return relax_main(inputs, weights, body)
+
+
+def fused_kernel(case: Case) -> tirx.PrimFunc:
+    """The one kernel of a case, before it is scheduled."""
+    passes = tvm.transform.Sequential(
+        [
+            relax.transform.LegalizeOps(),
+            relax.transform.AnnotateTIROpPattern(),
+            relax.transform.FuseOps(),
+            relax.transform.FuseTIR(),
+            relax.transform.DeadCodeElimination(),
+        ]
+    )
+    (kernel,) = kernels(passes(module_of(case))).values()
+    return kernel
 
 
 def lower_for(name: str, module: tvm.IRModule) -> tvm.IRModule:

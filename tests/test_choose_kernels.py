@@ -10,11 +10,12 @@ import pytest
 import tvm
 from tvm import relax, tirx
 
-from jointdnn_tvm.passes.choose_kernels import Weight, choose_kernels
+from jointdnn_tvm.passes.choose_kernels import Weight, choose_kernels, plain_weights
 from jointdnn_tvm.passes.kernels.convolution import Convolution
 from jointdnn_tvm.passes.kernels.packing import Panels
 from jointdnn_tvm.passes.kernels.winograd import Winograd
 from tests.kernel_library import PROFILES
+from tests.tiny_models import relax_main
 
 op = relax.op
 Shape = tuple[Any, ...]
@@ -267,3 +268,10 @@ def test_packed_weight_is_made_of_its_source() -> None:
     np.testing.assert_array_equal(packed.of({"layer.w": w}), Panels(8).apply(w))
     assert Weight("layer.w").name == "layer.w"
     assert Weight("layer.w").of({"layer.w": w}) is w
+
+
+def test_plain_weights_are_the_parameters_after_the_inputs() -> None:
+    module = relax_main(
+        {"x": (1, 8)}, {"a": (8, 8), "b": (8,)}, lambda b, x, *_: [b.emit(op.nn.relu(x))]
+    )
+    assert plain_weights(module) == {"main": (Weight("a"), Weight("b"))}

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tvm
 from tvm import relax
 
-from tests.gpu_on_cpu import GPUS, kernels, lower_for, run_on_cpu
+from tests.gpu_on_cpu import GPUS, kernels, lower_for, module_of, run_on_cpu
 from tests.kernel_cases import Array, Case, Draw, convolution, dense
 from tests.test_schedule_for_cpu_on_profiles import pool_case, product_case
-from tests.tiny_models import relax_main
 
 op = relax.op
 
@@ -72,16 +70,6 @@ def row_case(seed: int) -> Case:
     return Case(f"{kind}_{shape}", (shape,), (), compute[kind], expect[kind])
 
 
-def module_of(case: Case) -> tvm.IRModule:
-    inputs = {f"x{i}": shape for i, shape in enumerate(case.inputs)}
-    weights = {f"w{i}": shape for i, shape in enumerate(case.weights)}
-
-    def body(builder: relax.BlockBuilder, *params: relax.Var) -> list[relax.Expr]:
-        return [builder.emit(builder.normalize(case.compute(*params)))]
-
-    return relax_main(inputs, weights, body)
-
-
 def bound(kernel: Any) -> bool:
     return "thread_binding" in kernel.script() or "launch_thread" in kernel.script()
 
@@ -122,3 +110,19 @@ def test_every_kernel_runs_in_threads(name: str) -> None:
     for case in CASES:
         for kernel in kernels(lower_for(name, module_of(case))).values():
             assert bound(kernel), case.name
+
+
+def test_padding_is_no_kernel_of_its_own() -> None:
+    padded = convolution((1, 8, 8, 24), (3, 3, 1, 24), "bias_relu", padding=(1, 1, 1, 1), groups=24)
+    (kernel,) = kernels(lower_for("cuda-sm90", module_of(padded))).values()
+    assert kernel.script().count('thread="blockIdx.x"') == 1
+
+
+def test_rule_that_fails_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr("jointdnn_tvm.passes.schedule_for_gpu.schedule_product", fail)
+    (kernel,) = kernels(lower_for("cuda-sm90", module_of(FIXED[0]))).values()
+    assert "shared" not in kernel.script()
+    assert bound(kernel)
