@@ -69,21 +69,9 @@ class ScheduleForGpu:
         """One thread an element of each block, sums and all."""
         sch = s_tir.Schedule(function)
         inline(sch)
-        _inline_padding(sch)
-        for block in reversed(blocks(sch)):  # what comes after a sum first
-            if not _join_what_follows(sch, block):
-                _thread_an_element(sch, block)
+        for block in blocks(sch):
+            _thread_an_element(sch, block)
         return sch.mod["main"]
-
-
-def _inline_padding(sch: s_tir.Schedule) -> None:
-    """A thread finds out itself what lies outside: a padded copy would be another kernel."""
-    for block in blocks(sch):
-        if sch.get(block).name_hint.startswith("pad") and sch.get_consumers(block):
-            try:
-                sch.compute_inline(block)
-            except s_tir.ScheduleError:
-                continue  # not a plain assignment: it keeps threads of its own
 
 
 def all_bound(function: tirx.PrimFunc) -> bool:
@@ -99,32 +87,6 @@ def all_bound(function: tirx.PrimFunc) -> bool:
 def _starts_threads(block: s_tir.SBlock) -> bool:
     """Whether a block brings threads of its own, as TVM's sorting does."""
     return "launch_thread" in block.script()
-
-
-def _join_what_follows(sch: s_tir.Schedule, block: Any) -> bool:
-    """Sum up in the thread that needs the sum, if one elementwise block follows; tell whether."""
-    consumers = sch.get_consumers(block)
-    if not is_reduction(sch, block) or len(consumers) != 1 or is_reduction(sch, consumers[0]):
-        return False
-    loops = sch.get_loops(consumers[0])
-    thread = next((loop for loop in loops if _is_thread(sch.get(loop))), None)
-    if thread is None or _extents(sch, block) != _extents(sch, consumers[0]):
-        return False
-    try:
-        sch.compute_at(block, thread, preserve_unit_loops=True)
-    except s_tir.ScheduleError:
-        return False
-    sch.set_scope(block, 0, "local")
-    return True
-
-
-def _is_thread(loop: tirx.For) -> bool:
-    return loop.thread_binding is not None and loop.thread_binding.thread_tag == "threadIdx.x"
-
-
-def _extents(sch: s_tir.Schedule, block: Any) -> list[int]:
-    axes = sch.get(block).iter_vars
-    return [int(axis.dom.extent) for axis in axes if int(axis.iter_type) == _SPATIAL]
 
 
 def _thread_an_element(sch: s_tir.Schedule, block: Any) -> None:

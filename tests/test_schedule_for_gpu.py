@@ -112,12 +112,6 @@ def test_every_kernel_runs_in_threads(name: str) -> None:
             assert bound(kernel), case.name
 
 
-def test_padding_is_no_kernel_of_its_own() -> None:
-    padded = convolution((1, 8, 8, 24), (3, 3, 1, 24), "bias_relu", padding=(1, 1, 1, 1), groups=24)
-    (kernel,) = kernels(lower_for("cuda-sm90", module_of(padded))).values()
-    assert kernel.script().count('thread="blockIdx.x"') == 1
-
-
 def test_rule_that_fails_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ValueError("no")
