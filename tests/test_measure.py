@@ -281,8 +281,8 @@ def test_energy_beside_time(tmp_path: Path, library: Path) -> None:
     assert energy.samples >= 20
     assert energy.energy_j is not None
     assert found.latency_s is not None
-    # On a busy machine a call takes longer than the processor works for it.
-    assert energy.energy_j == pytest.approx(5.0 * found.latency_s, rel=0.5)
+    # On a busy machine a call takes longer than the processor works for it, so this is the most.
+    assert 0 < energy.energy_j < 1.5 * 5.0 * found.latency_s
 
 
 def test_no_energy_where_nobody_asks_or_nothing_is(tmp_path: Path, library: Path) -> None:
