@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
+from operator import le
 
+import numpy as np
 import pytest
 
 from jointdnn_tvm.placement import (
@@ -86,6 +88,23 @@ def test_what_is_left_out_is_counted(
             proved += 1
             assert value == pytest.approx(float(best[0]), rel=1e-9), f"seed {seed}"
     assert proved > 50
+
+
+@pytest.mark.parametrize("measures", [1, 2, 3, 4])
+def test_all_that_is_unbeaten_is_kept_and_little_else(measures: int) -> None:
+    rng = np.random.default_rng(measures)
+    for most in (5, 10, 1000):
+        for _ in range(20):
+            taken = rng.integers(0, most, (60, measures))
+            unbeaten = {
+                tuple(one)
+                for one in taken.tolist()
+                if not any(all(map(le, o, one)) and o != one for o in taken.tolist())
+            }
+            kept = taken[label_search._unbeaten(taken)].tolist()
+            assert unbeaten <= set(map(tuple, kept))
+            if measures <= 2 or most <= 10:
+                assert len(kept) == len(unbeaten)
 
 
 def _alike(count: int, seed: int, link: Link) -> Problem:

@@ -25,6 +25,7 @@ from jointdnn_tvm.placement.frontier import UNIT, Frontier, Step, TooWideError
 from jointdnn_tvm.placement.judged_plan import EQUAL, JudgedPlan, judge
 from jointdnn_tvm.placement.lagrangian import Relaxed
 from jointdnn_tvm.placement.measures import MADE_OF
+from jointdnn_tvm.placement.priced_cut import PricedCut
 from jointdnn_tvm.placement.problem import Problem, Side
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
@@ -32,7 +33,8 @@ _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
 
 _WIDTHS = (64, 1024, 1 << 14)  # of labels that are kept of each state
-_RIVALS = 256  # that a label is compared with when measures are more than two
+_MARKS = 16  # that a measure is compared with
+_NEVER = np.iinfo(np.int64).max
 _ROUNDING = 1e-14  # relative, of sums in floats
 _PRICES = np.geomspace(1e-3, 1e3, 61)  # of all that a limit allows, in what the known plan costs
 _AROUND = np.geomspace(0.5, 2.0, 15)  # the best prices, times these, tell more of single labels
@@ -41,12 +43,12 @@ _AROUND = np.geomspace(0.5, 2.0, 15)  # the best prices, times these, tell more 
 def search_labels(problem: Problem, target: str, known: Relaxed, until: float) -> Relaxed:
     """What is known of the least of a target (of `least`), and what can be found out in time.
 
-    That is nothing more without a known plan, for peaks, for deadlines under spread and for
-    throughput, and for networks with many branches at once.
+    That is nothing more for peaks, for deadlines under spread and for throughput, for networks
+    with many branches at once, and where no plan within the limits is known or quickly found.
     """
     uses = (target, *problem.limits.active)
     spread = "max_latency_s" in uses and problem.limits.latency_sigmas > 0
-    first = known.plan
+    first = known.plan or _thriftiest(problem)
     if first is None or not first.value(target) or spread or PEAK in uses or target == "throughput":
         return known
     try:
@@ -62,6 +64,13 @@ def search_labels(problem: Problem, target: str, known: Relaxed, until: float) -
         if proved or time.monotonic() > until:
             break
     return known
+
+
+def _thriftiest(problem: Problem) -> JudgedPlan | None:
+    """The plan that takes least of all limits together, if it is within them."""
+    tariff = {MADE_OF[name][0]: 1 / (limit or 1.0) for name, limit in problem.limits.active.items()}
+    plan, _ = PricedCut(problem).cut(tariff)
+    return plan if plan.within(problem.limits) else None
 
 
 class _Layer(NamedTuple):
@@ -211,19 +220,25 @@ class _LabelSearch:
 
 
 def _unbeaten(taken: _Integers) -> _Integers:
-    """The numbers of labels that no other one beats; with more than two measures, and some more."""
-    if taken.shape[1] == 2:
-        order = np.lexsort((taken[:, 1], taken[:, 0]))
-        limited = taken[order, 1]
-        fewer = np.ones(len(order), bool)
-        fewer[1:] = limited[1:] < np.minimum.accumulate(limited)[:-1]
-        return order[fewer]
-    order = np.lexsort((*taken.T, taken.sum(axis=1)))
-    sorted_ = taken[order]
+    """The numbers of the labels that no other one beats, and with many measures of some more.
+
+    Two measures can have any number of values. The others are compared with a few of the values
+    that there are: with all of them when they are not many.
+    """
+    taken = taken[:, np.argsort([len(np.unique(values)) for values in taken.T])]
+    order = np.lexsort(taken.T)  # one that beats another comes before it
+    last, between = taken[order, -2:][:, 0], taken[order, :-2]
+    at_least, at_most = np.zeros_like(between), np.zeros_like(between)
+    for measure, values in enumerate(between.T):
+        marks = np.unique(values)
+        marks = marks[:: 1 + len(marks) // _MARKS]
+        at_least[:, measure] = np.searchsorted(marks, values, "right") - 1
+        at_most[:, measure] = np.searchsorted(marks, values, "left")
     beaten = np.zeros(len(order), bool)
-    for number, rival in enumerate(sorted_[:_RIVALS]):
-        if not beaten[number]:
-            beaten[number + 1 :] |= (sorted_[number + 1 :] >= rival).all(axis=1)
+    for level in np.unique(at_least, axis=0) if len(order) else []:
+        rivals = (at_most <= level).all(axis=1)
+        least = np.minimum.accumulate(np.where(rivals, last, _NEVER))
+        beaten[1:] |= (at_least[1:] == level).all(axis=1) & (least[:-1] <= last[1:])
     return order[~beaten]
 
 
