@@ -68,6 +68,23 @@ def test_the_best_codecs_are_found_within_limits() -> None:
     assert sum(_check(_limited(seed, most=3, codecs=True), seed) for seed in range(300)) > 150
 
 
+def test_limits_are_met_together_or_told_not_to_be() -> None:
+    none = some = 0
+    for seed in range(300):
+        problem = _limited(seed, most=5)
+        best = best_by_search(slackened(problem))
+        found = search_labels(problem, problem.objective, Relaxed(None, 0.0), time.monotonic() + 60)
+        if found.optimal and found.plan is None:
+            none += 1
+            assert best is None, f"seed {seed}"
+        elif found.optimal and found.plan is not None:
+            some += 1
+            cost = exact(problem, found.plan.placement, found.plan.codecs)
+            assert (cost.objective(problem.objective), cost.switches) == best, f"seed {seed}"
+    assert none > 20
+    assert some > 100
+
+
 @pytest.mark.parametrize("widths", [(1, 2, 10**6), (1,)])
 def test_what_is_left_out_is_counted(
     monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]

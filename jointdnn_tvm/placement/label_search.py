@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from jointdnn_tvm.placement.judged_plan import EQUAL, JudgedPlan, judge
 from jointdnn_tvm.placement.lagrangian import Relaxed
 from jointdnn_tvm.placement.measures import MADE_OF
 from jointdnn_tvm.placement.priced_cut import PricedCut
-from jointdnn_tvm.placement.problem import Problem, Side
+from jointdnn_tvm.placement.problem import Limits, Problem, Side
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
 _Floats = npt.NDArray[np.float64]
@@ -45,11 +46,19 @@ def search_labels(problem: Problem, target: str, known: Relaxed, until: float) -
 
     That is nothing more for peaks, for deadlines under spread and for throughput, for networks
     with many branches at once, and where no plan within the limits is known or quickly found.
+    When it is found that there is none, that is an optimal None.
     """
     uses = (target, *problem.limits.active)
     spread = "max_latency_s" in uses and problem.limits.latency_sigmas > 0
+    if spread or PEAK in uses or target == "throughput":
+        return known
     first = known.plan or _thriftiest(problem)
-    if first is None or not first.value(target) or spread or PEAK in uses or target == "throughput":
+    if first is None and len(problem.limits.active) > 1:
+        met = _meet_limits(problem, until)
+        if met.optimal:
+            return met
+        first = met.plan
+    if first is None or not first.value(target):
         return known
     try:
         search = _LabelSearch(problem, target, first)
@@ -71,6 +80,19 @@ def _thriftiest(problem: Problem) -> JudgedPlan | None:
     tariff = {MADE_OF[name][0]: 1 / (limit or 1.0) for name, limit in problem.limits.active.items()}
     plan, _ = PricedCut(problem).cut(tariff)
     return plan if plan.within(problem.limits) else None
+
+
+def _meet_limits(problem: Problem, until: float) -> Relaxed:
+    """A plan within all limits, found as the least of one of them within the others."""
+    *_, name = problem.limits.active
+    limits = Limits(**{n: v for n, v in problem.limits.active.items() if n != name})
+    found = search_labels(replace(problem, limits=limits), name, Relaxed(None, 0.0), until)
+    if found.plan is None:
+        return found
+    if found.plan.within(problem.limits):
+        return found._replace(optimal=False)
+    far = found.plan.value(name) > problem.limits.active[name] * (1 + 2 * LIMIT_SLACK)
+    return Relaxed(None, inf, optimal=found.optimal and far)
 
 
 class _Layer(NamedTuple):

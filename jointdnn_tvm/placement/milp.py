@@ -72,8 +72,8 @@ def least(problem: Problem, target: str, until: float) -> Found | None:
     known = relax(problem, target, until)
     if not known.optimal:
         known = search_labels(problem, target, known, until)
-    if known.plan is not None and known.optimal:
-        return Found(known.plan, known.bound)
+    if known.optimal:
+        return None if known.plan is None else Found(known.plan, known.bound)
     search = _Search(problem, target, until, known)
     found = search.run()
     if found is not None and found.plan.value(target) < search.unit / 8:
