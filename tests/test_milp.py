@@ -1,4 +1,4 @@
-"""Limits and throughput on any DAG against exhaustive search."""
+"""Limits and throughput on any DAG against exhaustive search, all by integer programs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from dataclasses import replace
 import pytest
 
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement import InfeasibleError, Limits, Problem, solve
+from jointdnn_tvm.placement import InfeasibleError, Limits, Problem, milp, solve
+from jointdnn_tvm.placement.lagrangian import Relaxed
 from jointdnn_tvm.placement.milp import solve_with_limits
 from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
 from tests.random_problems import LIMITS, random_problem, slackened, with_limits
 from tests.test_solve import densenet_like
 
 OBJECTIVES = ("latency", "energy", "throughput")
+
+
+@pytest.fixture(autouse=True)
+def no_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels have tests of their own: here also what they could answer is a program."""
+
+    def nothing_more(problem: Problem, target: str, known: Relaxed, until: float) -> Relaxed:
+        return known
+
+    monkeypatch.setattr(milp, "search_labels", nothing_more)
 
 
 def _check(problem: Problem, seed: int) -> None:

@@ -8,6 +8,9 @@ from jointdnn_tvm.placement.evaluate import Metrics, evaluate
 from jointdnn_tvm.placement.problem import OBJECTIVES, Limits, Problem, Side
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
 
+EQUAL = 1e-10
+"""Relative: plans that differ by less are equal, and the fewest switches decide."""
+
 
 @dataclass(frozen=True)
 class JudgedPlan:

@@ -1,5 +1,6 @@
 """The optimal placement within limits, and for throughput: an integer program.
 
+Most need none: what prices tell (`lagrangian`), or labels (`label_search`), is proved first.
 HiGHS solves it in floats; so each plan that it finds is judged by `evaluate`, and one that a limit
 forbids, or that costs more than the program says, is cut off.
 """
@@ -12,7 +13,8 @@ from typing import NamedTuple
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.integer_program import Outcome, minimise, value_of
-from jointdnn_tvm.placement.judged_plan import JudgedPlan, judge
+from jointdnn_tvm.placement.judged_plan import EQUAL, JudgedPlan, judge
+from jointdnn_tvm.placement.label_search import search_labels
 from jointdnn_tvm.placement.lagrangian import Relaxed, relax
 from jointdnn_tvm.placement.linear_model import LinearModel
 from jointdnn_tvm.placement.min_cut import minimum_cut
@@ -20,7 +22,6 @@ from jointdnn_tvm.placement.problem import Problem
 from jointdnn_tvm.placement.solution import InfeasibleError, Solution
 
 _SCALE = 1e6  # what a plan that takes one unit costs: the solver's tolerances are absolute
-_EQUAL = 1e-10  # relative: plans that differ by less are equal, and fewest switches decide
 _PROVED = 1e-9  # relative, between a plan and the bound
 _ROUNDS = 20
 
@@ -69,8 +70,10 @@ def least(problem: Problem, target: str, until: float) -> Found | None:
     `time.monotonic`) before one is found.
     """
     known = relax(problem, target, until)
-    if known.plan is not None and known.optimal:
-        return Found(known.plan, known.bound)
+    if not known.optimal:
+        known = search_labels(problem, target, known, until)
+    if known.optimal:
+        return None if known.plan is None else Found(known.plan, known.bound)
     search = _Search(problem, target, until, known)
     found = search.run()
     if found is not None and found.plan.value(target) < search.unit / 8:
@@ -88,7 +91,7 @@ class _Search:
         at_most = None if known.plan is None else known.plan.value(target)
         self._model = LinearModel(problem, target, at_most)
         self._costs = {column: _SCALE * value for column, value in self._model.target.items()}
-        toll = _SCALE * _EQUAL / (1 + len(self._model.switches))
+        toll = _SCALE * EQUAL / (1 + len(self._model.switches))
         for column in self._model.switches:
             self._costs[column] = self._costs.get(column, 0.0) + toll
 
@@ -121,7 +124,7 @@ class _Search:
 
     def _is_last(self, outcome: Outcome) -> bool:
         """Take note of what was found; if it is not the last, it is cut off."""
-        self._bound = max(self._bound, (outcome.bound / _SCALE - _EQUAL) * self.unit)
+        self._bound = max(self._bound, (outcome.bound / _SCALE - EQUAL) * self.unit)
         if outcome.columns is None:
             if outcome.ended and self._best is not None:
                 self._bound = self._best.value(self._target)  # all others were cut off
@@ -134,7 +137,7 @@ class _Search:
         if not outcome.ended:
             return self._in_time()
         claimed = value_of(self._model.target, outcome.columns) * self.unit
-        if within and value <= claimed * (1 + _EQUAL):
+        if within and value <= claimed * (1 + EQUAL):
             return True
         if self._best is not None and self._best.value(self._target) <= claimed:
             return True
@@ -147,7 +150,7 @@ class _Search:
         if self._best is None:
             return plan
         value, best = plan.value(self._target), self._best.value(self._target)
-        if abs(value - best) <= _EQUAL * best:
+        if abs(value - best) <= EQUAL * best:
             fewer = plan.metrics.switches <= self._best.metrics.switches
             return plan if fewer else self._best
         return plan if value < best else self._best
