@@ -14,7 +14,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not arm"
 
 test-all: $(READY)
 	$(BIN)/python -m pytest
