@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
+    from jointdnn_tvm.estimating import estimate
     from jointdnn_tvm.measuring import Devices, measure
     from jointdnn_tvm.network import Network, load_network
     from jointdnn_tvm.placement import Limits
@@ -40,6 +41,7 @@ __all__ = [
     "Session",
     "build",
     "compile",
+    "estimate",
     "link",
     "load_network",
     "measure",
@@ -60,6 +62,7 @@ _HOMES = {
     "Session": ("runtime.session", "Session"),
     "build": ("building", "build"),
     "compile": ("api", "compile"),
+    "estimate": ("estimating", "estimate"),
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),
     "measure": ("measuring", "measure"),

@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not known yet, and return every group's costs."""
-    from jointdnn_tvm.api import load_network, measure
+    from jointdnn_tvm.api import find_costs, load_network
 
     network = load_network(args.model, arguments.shapes(args))
     with progress() as report:
-        costs = measure(
+        costs = find_costs(
             network,
             mobile=args.mobile,
             cloud=args.cloud,
