@@ -33,6 +33,25 @@ def test_every_part_of_the_key_counts(tmp_path: Path) -> None:
             assert database.get(other) is None
 
 
+def test_whether_it_is_steady() -> None:
+    known = [Measurement(1e-3, 1e-5, 6, None, "measured", i) for i in (None, 3e-5, 2e-5, 0.0)]
+    assert [m.steady for m in known] == [False, False, True, True]
+    assert not FAILED.steady
+
+
+def test_a_file_of_the_format_before_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "costs"
+    with CostDatabase.open(path) as database:
+        database.put(KEY, TIMED)
+    _sqlite(path, "ALTER TABLE measurements DROP COLUMN interval_s", "PRAGMA user_version = 1")
+    with CostDatabase.open(path) as database:
+        assert database.get(KEY) == TIMED
+        timed = Measurement(2.0, 0.0, 6, None, "measured", 0.5)
+        database.put(KEY, timed)
+        assert database.get(KEY) == timed
+    CostDatabase.open(path).close()
+
+
 def test_a_reason_is_one_line() -> None:
     assert FAILED.reason == "no memory"
     assert FAILED.latency_s is None

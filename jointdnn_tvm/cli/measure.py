@@ -57,7 +57,10 @@ def render(result: dict[str, Any]) -> str:
         for side in ("mobile", "cloud"):
             if group[side]["latency_s"] is None:
                 lines.append(f"{group['name']} cannot run on the {side}: {group[side]['reason']}")
-    sources = {g[side]["source"] for g in result["groups"] for side in ("mobile", "cloud")}
+    costs = [group[side] for group in result["groups"] for side in ("mobile", "cloud")]
+    if any(cost["repeats"] and not cost["steady"] for cost in costs):
+        lines.append("?: the median is not known within 2 %; measure on a device that is idle")
+    sources = {cost["source"] for cost in costs}
     lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
     return "\n".join(lines)
 
@@ -66,6 +69,9 @@ def _cost(measurement: Any) -> dict[str, Any]:
     return {
         "latency_s": measurement.latency_s,
         "spread_s": measurement.spread_s,
+        "interval_s": measurement.interval_s,
+        "repeats": measurement.repeats,
+        "steady": measurement.steady,
         "reason": measurement.reason,
         "source": measurement.source,
     }
@@ -74,4 +80,7 @@ def _cost(measurement: Any) -> dict[str, Any]:
 def _cell(cost: dict[str, Any]) -> str:
     if cost["latency_s"] is None:
         return "cannot run"
-    return f"{cost['latency_s'] * 1e6:.1f} ±{cost['spread_s'] * 1e6:.1f}"
+    if not cost["repeats"]:
+        return f"{cost['latency_s'] * 1e6:.1f}"
+    within_s = cost["spread_s"] if cost["interval_s"] is None else cost["interval_s"]
+    return f"{cost['latency_s'] * 1e6:.1f} ±{within_s * 1e6:.1f}{' ' if cost['steady'] else '?'}"

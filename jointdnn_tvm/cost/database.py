@@ -13,11 +13,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from jointdnn_tvm.cost.confidence import TOLERANCE
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
-_SCHEMA = 1
+_SCHEMA = 2
 _PATIENCE_S = 30.0
 _TABLE = """
 CREATE TABLE measurements (
@@ -31,12 +32,19 @@ CREATE TABLE measurements (
     reason TEXT,
     source TEXT NOT NULL,
     measured_at REAL NOT NULL,
+    interval_s REAL,
     PRIMARY KEY (workload, target, device, versions)
 ) WITHOUT ROWID
 """
-_INSERT = "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPGRADES = {1: "ALTER TABLE measurements ADD COLUMN interval_s REAL"}  # from that format on
+_KEY = "workload, target, device, versions"
+_VALUES = "latency_s, spread_s, repeats, reason, source, interval_s"
+_INSERT = (
+    f"INSERT OR REPLACE INTO measurements ({_KEY}, {_VALUES}, measured_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _SELECT = (
-    "SELECT latency_s, spread_s, repeats, reason, source FROM measurements "
+    f"SELECT {_VALUES} FROM measurements "
     "WHERE workload = ? AND target = ? AND device = ? AND versions = ?"
 )
 
@@ -46,7 +54,9 @@ class Measurement:
     """How long one workload takes on one device, or why it cannot run there.
 
     `latency_s` is the median of `repeats`, None for a failure, which has a `reason`; `spread_s`
-    is the range of the middle half. `source` says how it was got, and whether it was emulated.
+    is the range of the middle half. `interval_s` is half the width of the interval that holds the
+    true median with 95 % confidence; None where the repeats are too few to tell. `source` says how
+    it was got, and whether it was emulated.
     """
 
     latency_s: float | None
@@ -54,6 +64,14 @@ class Measurement:
     repeats: int
     reason: str | None
     source: str
+    interval_s: float | None = None
+
+    @property
+    def steady(self) -> bool:
+        """Whether the median is known within 2 %."""
+        if self.latency_s is None or self.interval_s is None:
+            return False
+        return self.interval_s <= TOLERANCE * self.latency_s
 
     @classmethod
     def failure(cls, reason: str, source: str) -> Measurement:
@@ -148,6 +166,10 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
         elif application != _APPLICATION_ID:
             raise CostError(f"{path} is not a measurement database; choose another with --costs")
+        elif schema in _UPGRADES:
+            for older in range(schema, _SCHEMA):
+                connection.execute(_UPGRADES[older])
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
         elif schema != _SCHEMA:
             raise CostError(
                 f"{path} was written by another version of jointdnn (format {schema}, this one "

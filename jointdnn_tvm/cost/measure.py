@@ -19,12 +19,14 @@ import numpy as np
 import tvm
 from tvm.runtime.vm import VirtualMachine
 
+from jointdnn_tvm.cost.confidence import FEWEST, half_interval, until_steady
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
 
 SOURCE = "measured:time_evaluator"
+SHORTEST_REPEAT_MS = 10
 _IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
 _FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
 _UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
@@ -44,14 +46,18 @@ class Workload:
 class EvaluatorConfig:
     """How often a function runs, named as in TVM's MetaSchedule.
 
-    A first repeat is dropped, so `repeat` counts those that are used. Where a device's speed is
-    emulated by a duty cycle, `min_repeat_ms` must be long against its period.
+    A first repeat is dropped, so `repeat` counts those that are used. Until their median is known
+    within 2 %, more follow: up to `max_repeat`, and while they have run `budget_ms` together at
+    most. Where a device's speed is emulated by a duty cycle, `min_repeat_ms` must be long against
+    its period.
     """
 
     number: int = 1
-    repeat: int = 5
-    min_repeat_ms: int = 20
+    repeat: int = FEWEST
+    min_repeat_ms: int = SHORTEST_REPEAT_MS
     enable_cpu_cache_flush: bool = False
+    max_repeat: int = 16
+    budget_ms: int = 150
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,9 @@ class Device:
         The number of calls is found by trying, often in an instant in which a slowed device runs
         freely, so that a repeat then lasts up to `slowdown` times as long.
         """
-        return 20 if self.slowdown == 1 else max(20, round(1e3 * period_s(self.slowdown)))
+        if self.slowdown == 1:
+            return SHORTEST_REPEAT_MS
+        return max(2 * SHORTEST_REPEAT_MS, round(1e3 * period_s(self.slowdown)))
 
 
 def describe_device(session: RemoteSession) -> Device:
@@ -199,15 +207,26 @@ class _Bench:
         machine = self._machine
         machine.set_input(workload.function, *map(self._argument, workload.arguments))
         config = self._config
-        timer = machine.module.time_evaluator(
+        first = self._timer(config.number, config.repeat + 1, config.min_repeat_ms)
+        times = list(first(workload.function).results)[1:]
+        if not _is_time(times):
+            return times
+        number = max(config.number, round(1e-3 * config.min_repeat_ms / statistics.median(times)))
+        more = self._timer(number, 1, 0)
+        budget_s = 1e-3 * config.budget_ms / number
+        return until_steady(
+            times, lambda: more(workload.function).results[0], config.max_repeat, budget_s
+        )
+
+    def _timer(self, number: int, repeat: int, min_repeat_ms: int) -> Any:
+        return self._machine.module.time_evaluator(
             "invoke_stateful",
             self._device,
-            number=config.number,
-            repeat=config.repeat + 1,
-            min_repeat_ms=config.min_repeat_ms,
-            cache_flush_bytes=_FLUSH_BYTES if config.enable_cpu_cache_flush else 0,
+            number=number,
+            repeat=repeat,
+            min_repeat_ms=min_repeat_ms,
+            cache_flush_bytes=_FLUSH_BYTES if self._config.enable_cpu_cache_flush else 0,
         )
-        return list(timer(workload.function).results)[1:]
 
     def _argument(self, argument: tuple[tuple[int, ...], str]) -> Any:
         shape, dtype = argument
@@ -221,9 +240,15 @@ class _Bench:
 
 def summarise(times: Sequence[float], source: str) -> Measurement:
     """Median and range of the middle half of the repeats."""
-    if not times or not all(math.isfinite(t) and t > 0 for t in times):
+    if not _is_time(times):
         return Measurement.failure(f"the device's clock gave {list(times)}", source)
     if len(times) == 1:
         return Measurement(times[0], 0.0, 1, None, source)
     low, _, high = statistics.quantiles(times, n=4, method="inclusive")
-    return Measurement(statistics.median(times), high - low, len(times), None, source)
+    return Measurement(
+        statistics.median(times), high - low, len(times), None, source, half_interval(times)
+    )
+
+
+def _is_time(times: Sequence[float]) -> bool:
+    return bool(times) and all(math.isfinite(t) and t > 0 for t in times)
