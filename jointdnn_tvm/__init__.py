@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
+    from jointdnn_tvm.devices import Devices
     from jointdnn_tvm.estimating import estimate
-    from jointdnn_tvm.measuring import Devices, measure
+    from jointdnn_tvm.measuring import measure
     from jointdnn_tvm.network import Network, load_network
     from jointdnn_tvm.placement import Limits
     from jointdnn_tvm.planning import Plan
@@ -55,7 +56,7 @@ __all__ = [
 _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "CostTable": ("cost.table", "CostTable"),
-    "Devices": ("measuring", "Devices"),
+    "Devices": ("devices", "Devices"),
     "Limits": ("placement", "Limits"),
     "Network": ("network", "Network"),
     "Plan": ("planning", "Plan"),

@@ -9,8 +9,9 @@ from pathlib import Path
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.cost.table import CostTable, make_problem
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.estimating import ANALYTIC, estimate
-from jointdnn_tvm.measuring import Devices, Progress, measure
+from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice

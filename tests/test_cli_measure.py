@@ -11,7 +11,7 @@ from jointdnn_tvm.cost.database import Measurement
 def shown(cost: Measurement) -> str:
     group: dict[str, Any] = {"name": "conv2d_0", "operators": ["conv2d"]}
     sides = {side: measure._cost(cost) for side in ("mobile", "cloud")}
-    return measure.render({"newly_measured": 1, "groups": [{**group, **sides}]})
+    return measure.render({"newly_measured": 1, "doubts": [], "groups": [{**group, **sides}]})
 
 
 def test_a_median_with_its_interval() -> None:

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 import jointdnn_tvm as jd
 from jointdnn_tvm import estimating
 from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import CostError
-from jointdnn_tvm.measuring import Devices
 from jointdnn_tvm.network import Network
 from tests.tiny_models import write_onnx
 

@@ -9,8 +9,9 @@ import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
 from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.measuring import Devices, measure
+from jointdnn_tvm.measuring import measure
 from jointdnn_tvm.network import Network
 
 

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "network": network.name,
         "newly_measured": costs.measured,
+        "doubts": list(costs.doubts),
         "groups": [
             {
                 "name": g.name,
@@ -62,6 +63,7 @@ def render(result: dict[str, Any]) -> str:
         lines.append("?: the median is not known within 2 %; measure on a device that is idle")
     sources = {cost["source"] for cost in costs}
     lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
+    lines += result["doubts"]
     return "\n".join(lines)
 
 

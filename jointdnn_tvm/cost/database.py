@@ -95,7 +95,7 @@ def default_path() -> Path:
 
 
 class CostDatabase:
-    """Open with `CostDatabase.open`; one object serves one thread."""
+    """Open with `CostDatabase.open`; one object serves one thread at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -107,7 +107,9 @@ class CostDatabase:
         path = default_path() if path is None else Path(path)
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+            connection = sqlite3.connect(
+                path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
+            )
         try:
             with _explained(path):
                 _prepare(path, connection)
