@@ -118,19 +118,27 @@ class _Bench:
                 f"{self.profile.name}; ask for that target, or for another key"
             )
         keys = list(dict.fromkeys(g.key for g in network.graph.groups))
-        found: dict[str, Measurement] = {}
-        for known in reversed(devices):  # of the first, where several devices know a group
-            stored = {k: self.costs.get(self._cost_key(k, known)) for k in keys}
-            found |= {k: m for k, m in stored.items() if m is not None}
+        found = self._known(keys, devices)
         missing = [k for k in keys if k not in found]
+        new = 0
 
         def record(key: str, measurement: Measurement, device: Device) -> None:
-            found[key] = measurement
+            nonlocal new
             self.costs.put(self._cost_key(key, device), measurement)
+            found[key] = measurement
+            new += 1
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
-        drift = self._measure_missing(missing, device, record) if missing else 0.0
-        return Measured(found, len(missing), self._doubts(found, drift))
+        drift = self._measure_missing(missing, device, found, record) if missing else 0.0
+        return Measured(found, new, self._doubts(found, drift))
+
+    def _known(self, keys: Sequence[str], devices: Sequence[Device]) -> dict[str, Measurement]:
+        """What the database holds of any of the devices; the first's where several were timed."""
+        found: dict[str, Measurement] = {}
+        for device in reversed(devices):
+            stored = {k: self.costs.get(self._cost_key(k, device)) for k in keys}
+            found |= {k: m for k, m in stored.items() if m is not None}
+        return found
 
     def _doubts(self, found: Mapping[str, Measurement], drift: float) -> tuple[str, ...]:
         """Why the measurements may not be what the device takes when it is by itself."""
@@ -153,22 +161,23 @@ class _Bench:
         self,
         missing: Sequence[str],
         device: Device,
+        found: dict[str, Measurement],
         record: Callable[[str, Measurement, Device], None],
     ) -> float:
         libraries, failures = self.shelf.libraries(self.profile, missing)
         for key in missing:
             if key in failures:
                 record(key, Measurement.failure(failures[key], device.source), device)
+        sessions = self.devices.request_all(self.side)
+        # another process may have measured them while this one compiled, or waited for the device
+        found |= self._known([k for k in missing if k not in found], list(sessions.values()))
         batches = [
-            Batch(library.path, [w for w in library.workloads if w.key in missing])
+            Batch(library.path, [w for w in library.workloads if w.key not in found])
             for library in libraries
         ]
-        batches = [batch for batch in batches if batch.workloads]
-        if not batches:
-            return 0.0
         return measure_on_all(
-            batches,
-            list(self.devices.request_all(self.side)),
+            [batch for batch in batches if batch.workloads],
+            list(sessions),
             partial(self.devices.request, self.side),
             self.profile.kind,
             lambda workload, measurement, device: record(workload.key, measurement, device),
