@@ -47,7 +47,7 @@ def measure_many(
 
     with (
         mock.patch.object(measuring, "build_group_libraries", build),
-        mock.patch.object(measuring, "EvaluatorConfig", lambda **_: QUICK),
+        mock.patch.object(measuring, "EvaluatorConfig", return_value=QUICK),
     ):
         return measuring.measure(network, devices=devices, database=database, progress=progress)
 
