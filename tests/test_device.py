@@ -25,7 +25,7 @@ def test_an_emulated_device_says_so(tmp_path: Path) -> None:
     assert json.loads(device.identity)["slowdown"] == 4
     assert device.source == found.source == f"{SOURCE} emulated slowdown 4x"
     assert device.shortest_repeat_ms >= 2e3 * period_s(4)
-    assert Device("phone").shortest_repeat_ms == 10
+    assert Device("phone").shortest_repeat_ms == 5
 
 
 def test_devices_of_a_kind_differ_by_their_host(tmp_path: Path) -> None:

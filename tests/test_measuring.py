@@ -88,3 +88,22 @@ def test_a_device_for_another_target_is_refused(branching: Network, devices: Dev
 def test_another_machine_needs_a_tracker(branching: Network) -> None:
     with pytest.raises(DeviceError, match="jointdnn device --key cloud --target jetson-tx2"):
         measure(branching, cloud="jetson-tx2")
+
+
+def test_a_device_that_changed_is_doubted(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = measuring.measure_on_all
+
+    def changed(*arguments):  # type: ignore[no-untyped-def]
+        real(*arguments)
+        return 0.25
+
+    monkeypatch.setattr(measuring, "measure_on_all", changed)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert "the mobile device got 25% slower while it was measured: it is hot or busy" in str(
+        costs.doubts
+    )
+    shaky = sum(not m.steady for m in costs.on_mobile.values())
+    said = f"of {len(costs.on_mobile)} medians on the mobile device, {shaky} are not known"
+    assert (said in str(costs.doubts)) == (shaky > 0)

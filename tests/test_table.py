@@ -114,3 +114,10 @@ def test_sources(branching: Network) -> None:
     assert sources["cloud latency"] == "measured:fast"
     assert sources["mobile energy"] == PHONE.power_source
     assert sources["mobile energy"].startswith("model:")
+
+
+def test_doubts_stand_beside_the_sources(branching: Network) -> None:
+    costs = table(branching)
+    assert "doubts" not in costs.sources()
+    doubted = replace(costs, doubts=("it is hot", "it is busy"))
+    assert doubted.sources()["doubts"] == "it is hot; it is busy"

@@ -54,7 +54,7 @@ class EvaluatorConfig:
     min_repeat_ms: int = SHORTEST_REPEAT_MS
     enable_cpu_cache_flush: bool = False
     max_repeat: int = 16
-    budget_ms: int = 150
+    budget_ms: int = 100
 
 
 class Bench:

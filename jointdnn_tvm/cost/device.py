@@ -9,7 +9,8 @@ from jointdnn_tvm.deploy.throttle import period_s
 from jointdnn_tvm.runtime.remote import RemoteSession
 
 SOURCE = "measured:time_evaluator"
-SHORTEST_REPEAT_MS = 10
+SHORTEST_REPEAT_MS = 5
+_SHORTEST_SLOWED_MS = 20
 _KIND = ("cpu", "machine", "cores", "accelerator", "slowdown")
 _IDENTITY = ("hostname", *_KIND)
 
@@ -42,7 +43,7 @@ class Device:
         """
         if self.slowdown == 1:
             return SHORTEST_REPEAT_MS
-        return max(2 * SHORTEST_REPEAT_MS, round(1e3 * period_s(self.slowdown)))
+        return max(_SHORTEST_SLOWED_MS, round(1e3 * period_s(self.slowdown)))
 
 
 def describe_device(session: RemoteSession) -> Device:
