@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
+from jointdnn_tvm.cost import spread
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
@@ -93,7 +94,7 @@ def test_another_machine_needs_a_tracker(branching: Network) -> None:
 def test_a_device_that_changed_is_doubted(
     branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = measuring.measure_on_all
+    real = spread.measure_on_all
 
     def changed(*arguments):  # type: ignore[no-untyped-def]
         real(*arguments)
