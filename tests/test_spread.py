@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -165,3 +168,25 @@ def test_two_devices_of_one_host_are_one(
     record = counting(counts, hosts, nothing)
     measure_on_all(batches, sessions, partial(devices.request, "mobile"), "cpu", record, QUICK)
     assert counts == {"product": 1}
+
+
+@pytest.mark.usefixtures("apart")
+def test_an_interrupt_ends_all_at_once(
+    pair: tuple[Devices, list[ServerProcess]], tmp_path: Path
+) -> None:
+    devices, _ = pair
+    counts, hosts = Counter[str](), Counter[str]()
+
+    def interrupt() -> None:
+        if sum(counts.values()) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sessions = list(devices.request_all("mobile"))
+    batches = naps(build_library(tmp_path), 200)
+    record = counting(counts, hosts, interrupt)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        measure_on_all(batches, sessions, partial(devices.request, "mobile"), "cpu", record, QUICK)
+    assert time.monotonic() - started < 20  # all of it takes 40 s on two devices
+    assert 3 <= sum(counts.values()) < 100
+    assert not any(session.alive for session in sessions)

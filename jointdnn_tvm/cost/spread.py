@@ -43,9 +43,9 @@ def measure_on_all(
         except BaseException:
             crew.stop()
             raise
-    for error in errors:
-        if error is not None and (crew.waiting or not isinstance(error, DeviceError)):
-            raise error
+    failures = sorted(filter(None, errors), key=lambda error: isinstance(error, DeviceError))
+    if failures and (crew.waiting or not isinstance(failures[0], DeviceError)):
+        raise failures[0]
     return max((w.result() for w in working if w.exception() is None), key=abs)
 
 
@@ -66,6 +66,7 @@ class _Crew:
         first = [session]
 
         def connect() -> RemoteSession:
+            self._check()
             return self._enlist(first.pop() if first else self._connect(), mine)
 
         def record(workload: Workload, measurement: Measurement, device: Device) -> None:
@@ -78,6 +79,9 @@ class _Crew:
             return measure(mine.batches(), connect, device_kind, record, config)
         except DeviceError:
             mine.give_back()
+            raise
+        except BaseException:
+            self.stop()
             raise
         finally:
             with self._lock:
