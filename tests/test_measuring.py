@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
+from jointdnn_tvm.cost import spread
 from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.measuring import Devices, measure
+from jointdnn_tvm.measuring import measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES
 from tests import fake_sensors
@@ -115,3 +117,22 @@ def test_energy_is_measured_once_there_is_a_sensor(branching: Network, tmp_path:
         assert measurement.energy is not None
         assert measurement.energy.source == "measured:ina3221 VDD_IN"
         assert "not above its 5 W when idle" in str(measurement.energy.reason)  # it is a constant
+
+
+def test_a_device_that_changed_is_doubted(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = spread.measure_on_all
+
+    def changed(*arguments):  # type: ignore[no-untyped-def]
+        real(*arguments)
+        return 0.25
+
+    monkeypatch.setattr(measuring, "measure_on_all", changed)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert "the mobile device got 25% slower while it was measured: it is hot or busy" in str(
+        costs.doubts
+    )
+    shaky = sum(not m.steady for m in costs.on_mobile.values())
+    said = f"of {len(costs.on_mobile)} medians on the mobile device, {shaky} are not known"
+    assert (said in str(costs.doubts)) == (shaky > 0)
