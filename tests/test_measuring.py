@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
 from jointdnn_tvm.cost import spread
+from jointdnn_tvm.cost.database import CostDatabase, Energy, Measurement
+from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.measuring import measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES
+from jointdnn_tvm.runtime.remote import RemoteSession
+from jointdnn_tvm.targets import load_target
 from tests import fake_sensors
 from tests.deployment import device_server, running
 
@@ -136,3 +142,33 @@ def test_a_device_that_changed_is_doubted(
     shaky = sum(not m.steady for m in costs.on_mobile.values())
     said = f"of {len(costs.on_mobile)} medians on the mobile device, {shaky} are not known"
     assert (said in str(costs.doubts)) == (shaky > 0)
+
+
+def test_what_is_known_of_several_devices(
+    branching: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three devices: without a sensor, with one that does not work, and with one that does."""
+    sessions = {cast(RemoteSession, name): Device(name) for name in ("without", "broken", "works")}
+    monkeypatch.setattr(measuring, "has_sensor", lambda session, kind: session == "works")
+    timed = Measurement(1.0, 0.0, 6, None, "measured", 0.0)
+    told = replace(timed, energy=Energy(1.0, 2.0, 1.1, 110, None, "measured:fake"))
+    untold = replace(timed, energy=Energy.failure("it is gone", "measured:fake"))
+    failed = Measurement.failure("no memory", "measured")
+    stored = {
+        "without": {"a": timed, "b": timed, "d": timed, "f": failed},
+        "broken": {"a": untold, "b": told},
+        "works": {"a": told, "c": untold, "d": timed, "e": failed},
+    }
+    shelf = measuring._Shelf(branching, tmp_path, lambda what, done, total: None)
+    with CostDatabase.open(tmp_path / "costs") as costs:
+        bench = measuring._Bench(
+            "mobile", load_target("host"), Devices("127.0.0.1:9"), costs, shelf, shelf._report
+        )
+        for name, of_device in stored.items():
+            for key, measurement in of_device.items():
+                costs.put(bench._cost_key(key, Device(name)), measurement)
+        known = bench._known("abcdef", sessions)
+        on_cloud = replace(bench, side="cloud")._known("abcdef", sessions)
+    # what lacks energy on the device that can tell it, as c does, is measured again
+    assert known == {"a": told, "b": told, "d": timed, "e": failed, "f": failed}
+    assert on_cloud == {**known, "c": untold}
