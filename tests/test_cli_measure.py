@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jointdnn_tvm.cli import measure
-from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.database import Energy, Measurement
 
 
 def shown(cost: Measurement) -> str:
@@ -38,3 +38,12 @@ def test_what_cannot_run() -> None:
     text = shown(Measurement.failure("no memory", "measured:a clock"))
     assert "conv2d_0 cannot run on the cloud: no memory" in text
     assert "?" not in text
+
+
+def test_energy_stands_beside_the_time() -> None:
+    energy = Energy(0.006, 2.5, 1.1, 110, None, "measured:fake")
+    cost = measure._cost(Measurement(1e-3, 9e-5, 6, None, "measured:a clock", 1e-5, energy))
+    assert cost["interval_s"] == 1e-5
+    assert cost["energy"]["energy_j"] == 0.006
+    assert cost["energy"]["source"] == "measured:fake"
+    assert measure._cost(Measurement.failure("no memory", "measured"))["energy"] is None
