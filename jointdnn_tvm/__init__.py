@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
-    from jointdnn_tvm.measuring import Devices, measure
+    from jointdnn_tvm.devices import Devices
+    from jointdnn_tvm.estimating import estimate
+    from jointdnn_tvm.measuring import measure
     from jointdnn_tvm.network import Network, load_network
     from jointdnn_tvm.placement import Limits
     from jointdnn_tvm.planning import Plan
@@ -40,6 +42,7 @@ __all__ = [
     "Session",
     "build",
     "compile",
+    "estimate",
     "link",
     "load_network",
     "measure",
@@ -53,13 +56,14 @@ __all__ = [
 _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "CostTable": ("cost.table", "CostTable"),
-    "Devices": ("measuring", "Devices"),
+    "Devices": ("devices", "Devices"),
     "Limits": ("placement", "Limits"),
     "Network": ("network", "Network"),
     "Plan": ("planning", "Plan"),
     "Session": ("runtime.session", "Session"),
     "build": ("building", "build"),
     "compile": ("api", "compile"),
+    "estimate": ("estimating", "estimate"),
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),
     "measure": ("measuring", "measure"),

@@ -9,13 +9,25 @@ from pathlib import Path
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.cost.table import CostTable, make_problem
-from jointdnn_tvm.measuring import Devices, Progress, measure
+from jointdnn_tvm.devices import Devices
+from jointdnn_tvm.estimating import ANALYTIC, estimate
+from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.targets import LinkProfile, load_link
 
-__all__ = ["Devices", "Limits", "build", "compile", "load_network", "measure", "plan"]
+__all__ = [
+    "Devices",
+    "Limits",
+    "build",
+    "compile",
+    "estimate",
+    "find_costs",
+    "load_network",
+    "measure",
+    "plan",
+]
 
 
 def compile(
@@ -39,18 +51,36 @@ def compile(
     `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `objective` is
     ``latency``, ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
     ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
-    servers are started on loopback. The bundle is in memory: `save` it.
+    servers are started on loopback. With ``analytic`` for a `database` nothing is measured: costs
+    are those of `estimate`. The bundle is in memory: `save` it.
     """
     link = load_link(link) if isinstance(link, str) else link
     check_placement_choice(placement)
     network = load_network(model, shapes)
-    costs = measure(
+    costs = find_costs(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
     chosen = plan(
         network, costs, link=link, objective=objective, limits=limits, placement=placement
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
+
+
+def find_costs(
+    network: Network,
+    *,
+    mobile: str = "host",
+    cloud: str = "host",
+    devices: Devices | None = None,
+    database: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CostTable:
+    """`measure`, or with ``analytic`` for a database, `estimate`: then no device is asked."""
+    if str(database) == ANALYTIC:
+        return estimate(network, mobile=mobile, cloud=cloud)
+    return measure(
+        network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
+    )
 
 
 def plan(

@@ -9,7 +9,7 @@ from pathlib import Path
 import tvm
 
 from jointdnn_tvm.compiling import compile_library
-from jointdnn_tvm.cost.measure import Workload
+from jointdnn_tvm.cost.bench import Workload
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.choose_kernels import Weight

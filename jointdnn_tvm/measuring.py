@@ -14,36 +14,33 @@ import tvm
 
 from jointdnn_tvm import passes
 from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.cost.bench import EvaluatorConfig
+from jointdnn_tvm.cost.confidence import TOLERANCE
 from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement
+from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.cost.energy import has_sensor
-from jointdnn_tvm.cost.measure import Device, EvaluatorConfig, describe_device
-from jointdnn_tvm.cost.measure import measure as measure_on_device
+from jointdnn_tvm.cost.measure import DRIFT, Batch
+from jointdnn_tvm.cost.spread import measure_on_all
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Side
-from jointdnn_tvm.runtime.address import Address
-from jointdnn_tvm.runtime.remote import RemoteSession, request
+from jointdnn_tvm.runtime.remote import RemoteSession
 from jointdnn_tvm.targets import TargetProfile, load_target
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
 
 
 @dataclass(frozen=True)
-class Devices:
-    """Where device servers are found: a tracker at ``host:port``, and the key of each side."""
+class Measured:
+    """One side's measurements by group key, how many are new, and why they may be doubted."""
 
-    tracker: str
-    mobile_key: str = "mobile"
-    cloud_key: str = "cloud"
-    timeout_s: float = 30.0
-
-    def request(self, side: Side) -> RemoteSession:
-        """Wait for a free device of that side; DeviceError when none comes in time."""
-        key = self.mobile_key if side == "mobile" else self.cloud_key
-        return request(Address.parse(self.tracker), key, self.timeout_s)
+    found: Mapping[str, Measurement]
+    new: int
+    doubts: tuple[str, ...]
 
 
 def measure(
@@ -67,8 +64,7 @@ def measure(
         "cloud": load_target(cloud),
     }
     report = progress or (lambda what, done, total: None)
-    measured = 0
-    known: dict[Side, Mapping[str, Measurement]] = {}
+    sides: dict[Side, Measured] = {}
     with (
         CostDatabase.open(database) as costs,
         _reach(devices, profiles) as reached,
@@ -77,10 +73,12 @@ def measure(
         shelf = _Shelf(network, Path(folder), report)
         for side in SIDES:
             bench = _Bench(side, profiles[side], reached, costs, shelf, report)
-            known[side], new = bench.measure(network)
-            measured += new
+            sides[side] = bench.measure(network)
+    mobile_side, cloud_side = sides["mobile"], sides["cloud"]
     return CostTable(
-        profiles["mobile"], profiles["cloud"], known["mobile"], known["cloud"], measured
+        *(profiles["mobile"], profiles["cloud"], mobile_side.found, cloud_side.found),
+        measured=mobile_side.new + cloud_side.new,
+        doubts=(*mobile_side.doubts, *cloud_side.doubts),
     )
 
 
@@ -111,43 +109,100 @@ class _Bench:
     shelf: _Shelf
     report: Progress
 
-    def measure(self, network: Network) -> tuple[dict[str, Measurement], int]:
-        """Return the measurement of each group key, and how many of them are new."""
-        with self.devices.request(self.side) as session:
-            device = describe_device(session)
+    def measure(self, network: Network) -> Measured:
+        """Measure what the database does not know of any of the devices."""
+        keys = list(dict.fromkeys(g.key for g in network.graph.groups))
+        with self._sessions() as sessions:
+            device = next(iter(sessions.values()))
             self._check_target(device)
-            keys = {g.key: self._cost_key(g.key, device) for g in network.graph.groups}
-            stored = {k: self.costs.get(key) for k, key in keys.items()}
-            found = {k: m for k, m in stored.items() if m is not None}
-            lacking = [k for k, m in found.items() if _lacks_energy(m)]
-            if lacking and self._counts_energy(device) and has_sensor(session, self.profile.kind):
-                for key in lacking:
-                    del found[key]
+            found = self._known(keys, sessions)
         missing = [k for k in keys if k not in found]
+        new = 0
 
-        def record(key: str, measurement: Measurement) -> None:
+        def record(key: str, measurement: Measurement, device: Device) -> None:
+            nonlocal new
+            self.costs.put(self._cost_key(key, device), measurement)
             found[key] = measurement
-            self.costs.put(keys[key], measurement)
+            new += 1
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
-        if missing:
-            self._measure_missing(missing, device, record)
-        return found, len(missing)
+        drift = self._measure_missing(missing, device, found, record) if missing else 0.0
+        return Measured(found, new, self._doubts(found, drift))
+
+    @contextmanager
+    def _sessions(self) -> Iterator[dict[RemoteSession, Device]]:
+        """With all devices that are free and alike; closed in the end."""
+        sessions = self.devices.request_all(self.side)
+        try:
+            yield sessions
+        finally:
+            for session in sessions:
+                session.close()
+
+    def _known(
+        self, keys: Sequence[str], sessions: Mapping[RemoteSession, Device]
+    ) -> dict[str, Measurement]:
+        """What the database holds of any of the devices; the first's where several were timed.
+
+        One with energy comes before.
+        """
+        held = [self._held(keys, session, device) for session, device in sessions.items()]
+        of_key = {k: [h[k] for h in held if k in h] for k in keys}
+        return {k: max(ms, key=lambda m: m.has_energy) for k, ms in of_key.items() if ms}
+
+    def _held(
+        self, keys: Sequence[str], session: RemoteSession, device: Device
+    ) -> dict[str, Measurement]:
+        """What the database holds of one device, but what lacks the energy that it could tell."""
+        stored = {k: self.costs.get(self._cost_key(k, device)) for k in keys}
+        found = {k: m for k, m in stored.items() if m is not None}
+        lacking = [k for k, m in found.items() if m.latency_s is not None and not m.has_energy]
+        if lacking and self._counts_energy(device) and has_sensor(session, self.profile.kind):
+            for key in lacking:
+                del found[key]
+        return found
+
+    def _doubts(self, found: Mapping[str, Measurement], drift: float) -> tuple[str, ...]:
+        """Why the measurements may not be what the device takes when it is by itself."""
+        doubts = []
+        if abs(drift) > DRIFT:
+            doubts.append(
+                f"the {self.side} device got {abs(drift):.0%} {'slower' if drift > 0 else 'faster'}"
+                " while it was measured: it is hot or busy; measure again when it is not"
+            )
+        timed = [m for m in found.values() if m.latency_s is not None]
+        shaky = sum(not m.steady for m in timed)
+        if shaky:
+            doubts.append(
+                f"of {len(timed)} medians on the {self.side} device, {shaky} are not known "
+                f"within {TOLERANCE:.0%}"
+            )
+        return tuple(doubts)
 
     def _measure_missing(
-        self, missing: Sequence[str], device: Device, record: Callable[[str, Measurement], None]
-    ) -> None:
+        self,
+        missing: Sequence[str],
+        device: Device,
+        found: dict[str, Measurement],
+        record: Callable[[str, Measurement, Device], None],
+    ) -> float:
         libraries, failures = self.shelf.libraries(self.profile, missing)
         for key in missing:
             if key in failures:
-                record(key, Measurement.failure(failures[key], device.source))
-        for library in libraries:
-            measure_on_device(
-                [w for w in library.workloads if w.key in missing],
-                library.path,
+                record(key, Measurement.failure(failures[key], device.source), device)
+        with self._sessions() as sessions:
+            # another process may have measured them while this one compiled, or waited for these
+            found |= self._known([k for k in missing if k not in found], sessions)
+            batches = [
+                Batch(library.path, [w for w in library.workloads if w.key not in found])
+                for library in libraries
+            ]
+            return measure_on_all(
+                [batch for batch in batches if batch.workloads],
+                list(sessions),
                 partial(self.devices.request, self.side),
                 self.profile.kind,
-                lambda workload, measurement: record(workload.key, measurement),
+                lambda workload, measurement, device: record(workload.key, measurement, device),
                 EvaluatorConfig(
                     min_repeat_ms=device.shortest_repeat_ms,
                     enable_energy=self._counts_energy(device),
@@ -170,12 +225,6 @@ class _Bench:
         target = _target_key(self.profile)
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
-
-
-def _lacks_energy(measurement: Measurement) -> bool:
-    """Whether a group runs, but was measured where no sensor worked."""
-    energy = measurement.energy
-    return measurement.latency_s is not None and (energy is None or energy.samples == 0)
 
 
 class _Shelf:

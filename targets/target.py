@@ -34,6 +34,14 @@ A profile is a TOML file in this folder (or any path)::
     source = "…"                  # where the figures are from
     sensor = "…"                  # how the device measures itself, if it does
 
+    [roofline]                    # may be left out: the best case; see `roofline.py`
+    call_s = 2e-6                 # what a kernel costs before it begins
+    source = "…"                  # how they were got
+
+    [roofline.efficiency]         # shares of the peak (the first three) or of the bandwidth, as
+    convolution = 0.6             # far as known: convolution, depthwise, dense, pooling,
+                                  # reduction, moving, elementwise
+
     [linker]
     commands = ["…"]              # tried in order; $NAMES are read from the environment
     package = "…"                 # the Debian package to install when none is there
@@ -46,6 +54,7 @@ from typing import Any, Literal
 
 from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.targets.host import detect_host
+from jointdnn_tvm.targets.roofline import RooflineFigures, read_roofline
 from jointdnn_tvm.targets.schema import HERE, Fields, find_profile, profile_names, read_toml
 
 _FMA_PORTS, _FMA_LATENCY = 2, 4  # of most cores of the last ten years
@@ -75,6 +84,7 @@ class TargetProfile:
     idle_w: float
     power_source: str
     sensor: str
+    roofline: RooflineFigures
     linker: tuple[str, ...]
     linker_package: str
     note: str
@@ -141,6 +151,7 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         idle_w=power.number("idle_w"),
         power_source=f"model:{name} ({power.text('source')})",
         sensor=power.text("sensor", ""),
+        roofline=read_roofline(fields.table("roofline", optional=True)),
         linker=linker.texts("commands"),
         linker_package=linker.text("package", ""),
         note=fields.text("note", ""),

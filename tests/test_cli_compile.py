@@ -187,3 +187,21 @@ def test_interrupted(sig: signal.Signals, progress: str, tmp_path: Path) -> None
     if progress == MEASURING:
         with closing(sqlite3.connect(tmp_path / "cache" / "jointdnn" / "costs.sqlite")) as costs:
             assert costs.execute("SELECT count(*) FROM measurements").fetchone()[0] > 0
+
+
+def test_analytic_costs_need_no_device(
+    branching_path: Path, tmp_path: Path, jointdnn: Command
+) -> None:
+    """The bundle is built for this machine; an address that nobody has shows that none is asked."""
+    words = ["--costs", "analytic", "--tracker", "127.0.0.1:1"]
+    ended = jointdnn("compile", branching_path, "-o", tmp_path / "model.jd", *words)
+    assert ended.code == 0, ended
+    assert "mobile latency: model:roofline" in ended.out
+    assert "newly measured" not in ended.out
+    boards = ["--mobile", "raspberry-pi-5", "--cloud", "cuda-sm90", "--link", "lan-1g"]
+    for verb in ("measure", "plan", "explain"):
+        planning = [] if verb == "measure" else boards[4:]
+        ended = jointdnn(verb, branching_path, *words, *boards[:4], *planning)
+        assert ended.code == 0, ended
+        assert "model:roofline" in ended.out
+        assert not (tmp_path / "analytic").exists()

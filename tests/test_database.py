@@ -1,8 +1,9 @@
+import json
 import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from jointdnn_tvm.errors import CostError
 
 KEY = CostKey("conv:1234", "llvm -mcpu=cortex-a72", "raspberry", "tvm 0.27")
 TIMED = Measurement(0.00123, 1e-5, 5, None, "measured:time_evaluator")
+ENERGY = Energy(0.006, 2.5, 1.1, 110, None, "measured:ina3221 VDD_IN")
 FAILED = Measurement.failure("no\nmemory ", "measured:time_evaluator")
 
 
@@ -36,14 +38,15 @@ def test_every_part_of_the_key_counts(tmp_path: Path) -> None:
 
 def test_keeps_energy(tmp_path: Path) -> None:
     energies = (
-        Energy(0.006, 2.5, 1.1, 110, None, "measured:ina3221 VDD_IN"),
+        ENERGY,
         Energy.failure("the sensor\nis gone", "measured:ina3221 VDD_IN"),
     )
     assert energies[1].reason == "the sensor is gone"
     with CostDatabase.open(tmp_path / "costs.sqlite") as database:
         for energy in energies:
-            database.put(KEY, replace(TIMED, energy=energy))
-            assert database.get(KEY) == replace(TIMED, energy=energy)
+            measurement = replace(TIMED, interval_s=2e-5, energy=energy)
+            database.put(KEY, measurement)
+            assert database.get(KEY) == measurement
 
 
 OLD_TABLE = """CREATE TABLE measurements (
@@ -54,18 +57,46 @@ PRIMARY KEY (workload, target, device, versions)) WITHOUT ROWID"""
 OLD_ROW = "('conv:1234', 'llvm -mcpu=cortex-a72', 'raspberry', 'tvm 0.27', 0.00123, 1e-5, 5, NULL"
 
 
-def test_an_older_file_is_brought_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("schema", "column", "value", "expected"),
+    [
+        (1, None, None, TIMED),
+        (2, "energy TEXT", json.dumps(asdict(ENERGY)), replace(TIMED, energy=ENERGY)),
+        (2, "interval_s REAL", 2e-5, replace(TIMED, interval_s=2e-5)),
+    ],
+)
+def test_an_older_file_is_brought_up(
+    tmp_path: Path, schema: int, column: str | None, value: object, expected: Measurement
+) -> None:
     path = tmp_path / "costs.sqlite"
     _sqlite(
         path,
         OLD_TABLE,
         f"INSERT INTO measurements VALUES {OLD_ROW}, 'measured:time_evaluator', 1.0)",
         f"PRAGMA application_id = {0x4A444342}",
-        "PRAGMA user_version = 1",
+        f"PRAGMA user_version = {schema}",
     )
-    for _ in range(2):
+    if column:
+        name = column.split()[0]
+        added, filled = f"ADD COLUMN {column}", f"SET {name} = '{value}'"
+        _sqlite(path, f"ALTER TABLE measurements {added}", f"UPDATE measurements {filled}")
+    newer = replace(TIMED, interval_s=1e-5, energy=ENERGY)
+    for stored in (expected, newer, newer):
         with CostDatabase.open(path) as database:
-            assert database.get(KEY) == TIMED
+            assert database.get(KEY) == stored
+            database.put(KEY, newer)
+
+
+def test_whether_it_is_steady() -> None:
+    known = [Measurement(1e-3, 1e-5, 6, None, "measured", i) for i in (None, 3e-5, 2e-5, 0.0)]
+    assert [m.steady for m in known] == [False, False, True, True]
+    assert not FAILED.steady
+
+
+def test_whether_a_sensor_told_of_it() -> None:
+    told_nothing = Energy(None, 5.0, 1.1, 110, "not above its 5 W when idle", "measured:fake")
+    energies = (None, Energy.failure("it is gone", "measured:fake"), told_nothing, ENERGY)
+    assert [replace(TIMED, energy=e).has_energy for e in energies] == [False, False, True, True]
 
 
 def test_a_reason_is_one_line() -> None:

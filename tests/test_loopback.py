@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.cost.measure import describe_device
+from jointdnn_tvm.cost.device import describe_device
 from jointdnn_tvm.deploy import loopback
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import DeviceError

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
+from jointdnn_tvm.cost import spread
+from jointdnn_tvm.cost.database import CostDatabase, Energy, Measurement
+from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.deploy.loopback import LoopbackLab
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.measuring import Devices, measure
+from jointdnn_tvm.measuring import measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES
+from jointdnn_tvm.runtime.remote import RemoteSession
+from jointdnn_tvm.targets import load_target
 from tests import fake_sensors
 from tests.deployment import device_server, running
 
@@ -83,14 +91,16 @@ def test_what_does_not_build_is_a_fact(
     assert sum(m.latency_s is None for m in costs.on_cloud.values()) == 1
 
 
-def test_a_device_for_another_target_is_refused(branching: Network, devices: Devices) -> None:
+def test_a_device_for_another_target_is_refused(
+    branching: Network, devices: Devices, tmp_path: Path
+) -> None:
     with pytest.raises(DeviceError, match="started for target host, not raspberry-pi-4"):
-        measure(branching, mobile="raspberry-pi-4", devices=devices)
+        measure(branching, mobile="raspberry-pi-4", devices=devices, database=tmp_path / "costs")
 
 
-def test_another_machine_needs_a_tracker(branching: Network) -> None:
+def test_another_machine_needs_a_tracker(branching: Network, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="jointdnn device --key cloud --target jetson-tx2"):
-        measure(branching, cloud="jetson-tx2")
+        measure(branching, cloud="jetson-tx2", database=tmp_path / "costs")
 
 
 def test_energy_is_measured_once_there_is_a_sensor(branching: Network, tmp_path: Path) -> None:
@@ -115,3 +125,52 @@ def test_energy_is_measured_once_there_is_a_sensor(branching: Network, tmp_path:
         assert measurement.energy is not None
         assert measurement.energy.source == "measured:ina3221 VDD_IN"
         assert "not above its 5 W when idle" in str(measurement.energy.reason)  # it is a constant
+
+
+def test_a_device_that_changed_is_doubted(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = spread.measure_on_all
+
+    def changed(*arguments):  # type: ignore[no-untyped-def]
+        real(*arguments)
+        return 0.25
+
+    monkeypatch.setattr(measuring, "measure_on_all", changed)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert "the mobile device got 25% slower while it was measured: it is hot or busy" in str(
+        costs.doubts
+    )
+    shaky = sum(not m.steady for m in costs.on_mobile.values())
+    said = f"of {len(costs.on_mobile)} medians on the mobile device, {shaky} are not known"
+    assert (said in str(costs.doubts)) == (shaky > 0)
+
+
+def test_what_is_known_of_several_devices(
+    branching: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three devices: without a sensor, with one that does not work, and with one that does."""
+    sessions = {cast(RemoteSession, name): Device(name) for name in ("without", "broken", "works")}
+    monkeypatch.setattr(measuring, "has_sensor", lambda session, kind: session == "works")
+    timed = Measurement(1.0, 0.0, 6, None, "measured", 0.0)
+    told = replace(timed, energy=Energy(1.0, 2.0, 1.1, 110, None, "measured:fake"))
+    untold = replace(timed, energy=Energy.failure("it is gone", "measured:fake"))
+    failed = Measurement.failure("no memory", "measured")
+    stored = {
+        "without": {"a": timed, "b": timed, "d": timed, "f": failed},
+        "broken": {"a": untold, "b": told},
+        "works": {"a": told, "c": untold, "d": timed, "e": failed},
+    }
+    shelf = measuring._Shelf(branching, tmp_path, lambda what, done, total: None)
+    with CostDatabase.open(tmp_path / "costs") as costs:
+        bench = measuring._Bench(
+            "mobile", load_target("host"), Devices("127.0.0.1:9"), costs, shelf, shelf._report
+        )
+        for name, of_device in stored.items():
+            for key, measurement in of_device.items():
+                costs.put(bench._cost_key(key, Device(name)), measurement)
+        known = bench._known("abcdef", sessions)
+        on_cloud = replace(bench, side="cloud")._known("abcdef", sessions)
+    # what lacks energy on the device that can tell it, as c does, is measured again
+    assert known == {"a": told, "b": told, "d": timed, "e": failed, "f": failed}
+    assert on_cloud == {**known, "c": untold}

@@ -32,7 +32,9 @@ def table(network: Network, **failures: str) -> CostTable:
     for side, group in failures.items():
         key = next(g.key for g in network.graph.groups if g.name == group)
         sides[side][key] = Measurement.failure("no memory", "measured:a clock")
-    return CostTable(PHONE, load_target("cuda-sm90"), measured=3, **sides)
+    return CostTable(
+        PHONE, load_target("cuda-sm90"), sides["on_mobile"], sides["on_cloud"], measured=3
+    )
 
 
 def test_operators_cost_what_was_measured(branching: Network) -> None:
@@ -165,3 +167,10 @@ def test_energy_that_was_not_measured_is_modelled_and_says_why(branching: Networ
     assert costs.sources()["mobile energy"] == (
         f"measured:ina3221 VDD_IN, {PHONE.power_source} because curr1_input is gone"
     )
+
+
+def test_doubts_stand_beside_the_sources(branching: Network) -> None:
+    costs = table(branching)
+    assert "doubts" not in costs.sources()
+    doubted = replace(costs, doubts=("it is hot", "it is busy"))
+    assert doubted.sources()["doubts"] == "it is hot; it is busy"

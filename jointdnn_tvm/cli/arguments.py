@@ -79,7 +79,11 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
             help=f"key of the {side} devices at the tracker (default: {side})",
         )
     parser.add_argument(
-        "--costs", metavar="FILE", type=Path, help="measurement database (default: the user's own)"
+        "--costs",
+        metavar="FILE",
+        type=Path,
+        help="measurement database (default: the user's own), or `analytic`: no device is asked, "
+        "times are those that the targets' peak and bandwidth allow",
     )
     parser.add_argument(
         "--device-timeout",

@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not known yet, and return every group's costs."""
-    from jointdnn_tvm.api import load_network, measure
+    from jointdnn_tvm.api import find_costs, load_network
 
     network = load_network(args.model, arguments.shapes(args))
     with progress() as report:
-        costs = measure(
+        costs = find_costs(
             network,
             mobile=args.mobile,
             cloud=args.cloud,
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "network": network.name,
         "newly_measured": costs.measured,
+        "doubts": list(costs.doubts),
         "groups": [
             {
                 "name": g.name,
@@ -58,8 +59,12 @@ def render(result: dict[str, Any]) -> str:
         for side in ("mobile", "cloud"):
             if group[side]["latency_s"] is None:
                 lines.append(f"{group['name']} cannot run on the {side}: {group[side]['reason']}")
-    sources = {g[side]["source"] for g in result["groups"] for side in ("mobile", "cloud")}
+    costs = [group[side] for group in result["groups"] for side in ("mobile", "cloud")]
+    if any(cost["repeats"] and not cost["steady"] for cost in costs):
+        lines.append("?: the median is not known within 2 %; measure on a device that is idle")
+    sources = {cost["source"] for cost in costs}
     lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
+    lines += result["doubts"]
     return "\n".join(lines)
 
 
@@ -67,6 +72,9 @@ def _cost(measurement: Any) -> dict[str, Any]:
     return {
         "latency_s": measurement.latency_s,
         "spread_s": measurement.spread_s,
+        "interval_s": measurement.interval_s,
+        "repeats": measurement.repeats,
+        "steady": measurement.steady,
         "reason": measurement.reason,
         "source": measurement.source,
         "energy": None if measurement.energy is None else asdict(measurement.energy),
@@ -76,4 +84,7 @@ def _cost(measurement: Any) -> dict[str, Any]:
 def _cell(cost: dict[str, Any]) -> str:
     if cost["latency_s"] is None:
         return "cannot run"
-    return f"{cost['latency_s'] * 1e6:.1f} ±{cost['spread_s'] * 1e6:.1f}"
+    if not cost["repeats"]:
+        return f"{cost['latency_s'] * 1e6:.1f}"
+    within_s = cost["spread_s"] if cost["interval_s"] is None else cost["interval_s"]
+    return f"{cost['latency_s'] * 1e6:.1f} ±{within_s * 1e6:.1f}{' ' if cost['steady'] else '?'}"

@@ -45,7 +45,7 @@ def is_file(args: argparse.Namespace) -> bool:
 
 
 def plan_network(args: argparse.Namespace) -> Plan:
-    """Measure the network and plan it; raises `InfeasibleError` when the limits clash."""
+    """Find the costs of the network and plan it; raises `InfeasibleError` when the limits clash."""
     from jointdnn_tvm import api
     from jointdnn_tvm.planning import check_placement_choice
     from jointdnn_tvm.targets import load_link
@@ -54,7 +54,7 @@ def plan_network(args: argparse.Namespace) -> Plan:
     check_placement_choice(args.placement)
     network = api.load_network(args.model, arguments.shapes(args))
     with progress() as report:
-        costs = api.measure(
+        costs = api.find_costs(
             network,
             mobile=args.mobile,
             cloud=args.cloud,
@@ -85,8 +85,10 @@ def plan_text(plan: dict[str, Any]) -> str:
             f"  {name:14}{row['latency_s'] * 1e3:9.2f} ms{row['energy_j'] * 1e3:13.2f} mJ"
             f"{row['bottleneck_s'] * 1e3:15.2f} ms"
         )
-    new = plan["newly_measured"]
-    lines.append(f"  newly measured: {new}" + ("" if new else " (all costs were known)"))
+    if plan["newly_measured"]:
+        lines.append(f"  newly measured: {plan['newly_measured']}")
+    elif any("measured:" in source for source in plan["sources"].values()):
+        lines.append("  newly measured: 0 (all costs were known)")
     lines += [f"  {what}: {source}" for what, source in plan["sources"].items()]
     return "\n".join(lines)
 

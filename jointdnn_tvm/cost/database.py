@@ -14,10 +14,12 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from jointdnn_tvm.cost.confidence import TOLERANCE
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
+_SCHEMA = 3
 _PATIENCE_S = 30.0
 _TABLE = """
 CREATE TABLE measurements (
@@ -34,13 +36,12 @@ CREATE TABLE measurements (
     PRIMARY KEY (workload, target, device, versions)
 ) WITHOUT ROWID
 """
-_UPGRADES = ("ALTER TABLE measurements ADD COLUMN energy TEXT",)  # each to the next schema
-_SCHEMA = 1 + len(_UPGRADES)
+_LATER = {"interval_s": "REAL", "energy": "TEXT"}  # format 1 has neither, files of 2 have either
 _KEY = "workload, target, device, versions"
-_VALUES = "latency_s, spread_s, repeats, reason, source, energy"
+_VALUES = "latency_s, spread_s, repeats, reason, source, interval_s, energy"
 _INSERT = (
     f"INSERT OR REPLACE INTO measurements ({_KEY}, {_VALUES}, measured_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _SELECT = (
     f"SELECT {_VALUES} FROM measurements "
@@ -53,9 +54,8 @@ class Energy:
     """What one call of a workload takes above the idle device, or why that is not known.
 
     `energy_j` is None for a failure, which has a `reason`, and no `samples` when the sensor failed.
-    `idle_w` is what the device takes when
-    it does nothing; `samples` counts the sensor's values in a window of `window_s`. `source` is
-    ``measured:`` and the sensor's name.
+    `idle_w` is what the device takes when it does nothing; `samples` counts the sensor's values in
+    a window of `window_s`. `source` is ``measured:`` and the sensor's name.
     """
 
     energy_j: float | None
@@ -76,8 +76,10 @@ class Measurement:
     """How long one workload takes on one device, or why it cannot run there.
 
     `latency_s` is the median of `repeats`, None for a failure, which has a `reason`; `spread_s`
-    is the range of the middle half. `source` says how it was got, and whether it was emulated.
-    `energy` is None where nobody asked, or the device has no sensor.
+    is the range of the middle half. `interval_s` is half the width of the interval that holds the
+    true median with 95 % confidence; None where the repeats are too few to tell. `source` says how
+    it was got, and whether it was emulated. `energy` is None where nobody asked, or the device has
+    no sensor.
     """
 
     latency_s: float | None
@@ -85,7 +87,20 @@ class Measurement:
     repeats: int
     reason: str | None
     source: str
+    interval_s: float | None = None
     energy: Energy | None = None
+
+    @property
+    def steady(self) -> bool:
+        """Whether the median is known within 2 %."""
+        if self.latency_s is None or self.interval_s is None:
+            return False
+        return self.interval_s <= TOLERANCE * self.latency_s
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether a sensor gave values while it ran, though they may have told nothing."""
+        return self.energy is not None and self.energy.samples > 0
 
     @classmethod
     def failure(cls, reason: str, source: str) -> Measurement:
@@ -109,7 +124,7 @@ def default_path() -> Path:
 
 
 class CostDatabase:
-    """Open with `CostDatabase.open`; one object serves one thread."""
+    """Open with `CostDatabase.open`; one object serves one thread at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -121,7 +136,9 @@ class CostDatabase:
         path = default_path() if path is None else Path(path)
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+            connection = sqlite3.connect(
+                path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
+            )
         try:
             with _explained(path):
                 _prepare(path, connection)
@@ -138,10 +155,9 @@ class CostDatabase:
             row = self._connection.execute(_SELECT, astuple(key)).fetchone()
         if row is None:
             return None
-        measurement, energy = Measurement(*row[:-1]), row[-1]
-        if energy is None:
-            return measurement
-        return replace(measurement, energy=Energy(**json.loads(energy)))
+        *timed, energy = row
+        known = None if energy is None else Energy(**json.loads(energy))
+        return replace(Measurement(*timed), energy=known)
 
     def put(self, key: CostKey, measurement: Measurement) -> None:
         """Store it in place of an older one; a process killed right afterwards loses nothing."""
@@ -192,14 +208,20 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
                 f"{path} was written by another version of jointdnn (format {schema}, this one "
                 f"has {_SCHEMA}); upgrade, or choose another file with --costs"
             )
-        for upgrade in _UPGRADES[schema - 1 :]:
-            connection.execute(upgrade)
         if schema < _SCHEMA:
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+            _bring_up(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(measurements)")}
+    for name, kind in _LATER.items():
+        if name not in columns:
+            connection.execute(f"ALTER TABLE measurements ADD COLUMN {name} {kind}")
+    connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
 @contextmanager

@@ -1,264 +1,107 @@
-"""Time compiled functions on a device, over plain TVM RPC.
-
-A failure is a result: a function that does not run on a device, or that takes the whole session
-down with it, is recorded with the reason, and the next one is measured in a new session.
-"""
+"""Time the workloads of compiled libraries on a device, one after the other, come what may."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import tvm
-from tvm.runtime.vm import VirtualMachine
+from jointdnn_tvm.cost.bench import Bench, EvaluatorConfig, Workload
+from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.device import Device
+from jointdnn_tvm.runtime.remote import RemoteSession
 
-from jointdnn_tvm.cost.database import Energy, Measurement
-from jointdnn_tvm.cost.energy import RemoteMeter
-from jointdnn_tvm.deploy.throttle import period_s
-from jointdnn_tvm.errors import CostError, DeviceError
-from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
+DRIFT = 0.05
+"""A device whose speed changes by more does not run as it did when measuring began."""
 
-SOURCE = "measured:time_evaluator"
-NO_SENSOR = "no sensor that can be used"
-_IDENTITY = ("hostname", "cpu", "machine", "cores", "accelerator", "slowdown")
-_FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
-_UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
+_CHECKS = 2
 
 
 @dataclass(frozen=True)
-class Workload:
-    """One function to time: the code of all groups that have the same key."""
+class Batch:
+    """Functions of one library that are timed in a row."""
 
-    key: str
-    function: str
-    arguments: tuple[tuple[tuple[int, ...], str], ...]
-    """Shape and dtype of every parameter."""
-
-
-@dataclass(frozen=True)
-class EvaluatorConfig:
-    """How often a function runs, named as in TVM's MetaSchedule.
-
-    A first repeat is dropped, so `repeat` counts those that are used. Where a device's speed is
-    emulated by a duty cycle, `min_repeat_ms` must be long against its period. `enable_energy`
-    adds a window of the sensor's own length after the repeats, where the device has a sensor.
-    """
-
-    number: int = 1
-    repeat: int = 5
-    min_repeat_ms: int = 20
-    enable_cpu_cache_flush: bool = False
-    enable_energy: bool = False
-
-
-@dataclass(frozen=True)
-class Device:
-    """Who the other side of a session is.
-
-    `target` is the profile that it was started with, None for a stock TVM server; `slowdown` is
-    over 1 where its speed is emulated.
-    """
-
-    identity: str
-    target: str | None = None
-    slowdown: float = 1.0
-
-    @property
-    def source(self) -> str:
-        """How a time measured there was got."""
-        return SOURCE if self.slowdown == 1 else f"{SOURCE} emulated slowdown {self.slowdown:g}x"
-
-    @property
-    def shortest_repeat_ms(self) -> int:
-        """How long a repeat must last to mean something there; for `EvaluatorConfig`.
-
-        The number of calls is found by trying, often in an instant in which a slowed device runs
-        freely, so that a repeat then lasts up to `slowdown` times as long.
-        """
-        return 20 if self.slowdown == 1 else max(20, round(1e3 * period_s(self.slowdown)))
-
-
-def describe_device(session: RemoteSession) -> Device:
-    """Ask the device who it is; a stock TVM server is known by its key and address only."""
-    if not session.has_function("jointdnn.device_info"):
-        return Device(f"{session.key} at {session.address}")
-    ask = session.function("jointdnn.device_info")
-    with session.deadline(10.0, "asking who it is"):
-        info = json.loads(ask())
-    known = {name: info[name] for name in _IDENTITY if info.get(name) is not None}
-    return Device(json.dumps(known, sort_keys=True), info["target"], info["slowdown"])
+    library: Path
+    workloads: Sequence[Workload]
 
 
 def measure(
-    workloads: Sequence[Workload],
-    library: Path,
+    batches: Iterable[Batch],
     connect: Callable[[], RemoteSession],
     device_kind: str,
-    record: Callable[[Workload, Measurement], None],
+    record: Callable[[Workload, Measurement, Device], None],
     config: EvaluatorConfig | None = None,
     deadline_s: float = 120.0,
-) -> None:
-    """Time every workload of `library` on a device and hand each result to `record` at once.
+) -> float:
+    """Time every workload on a device and hand each result to `record` at once.
 
-    `connect` opens a session; it is called again after a workload has taken the session down,
-    which it may do twice before that counts as its own failure. `device_kind` is that of the
-    target, such as ``cpu`` or ``cuda``. `deadline_s` bounds each workload. DeviceError when no
-    session can be had, CostError when the library does not load.
+    `connect` opens a session; it is called again when one was lost, so that a device that is gone
+    is waited for, or another of its kind takes its place. A workload may take a session down twice
+    before that counts as its own failure. `device_kind` is that of the target, such as ``cpu`` or
+    ``cuda``. `deadline_s` bounds each workload.
+
+    Between the batches the first workload is timed again: returns the largest change of its time,
+    as a share of the first, such as 0.1 for a device that got 10 % slower.
+
+    DeviceError when no session can be had, CostError when a library does not load.
     """
-    bench = _Bench(connect, library, device_kind, config or EvaluatorConfig())
+    bench = Bench(connect, device_kind, config or EvaluatorConfig())
+    reference = Reference()
     try:
-        for workload in workloads:
-            measurement = bench.measure(workload, deadline_s)
-            if not bench.alive:  # its own fault, or the device's? A second chance tells
-                bench.reopen()
-                measurement = bench.measure(workload, deadline_s)
-                if not bench.alive:
-                    bench.reopen()
-            record(workload, measurement)
+        for batch in batches:
+            for workload in batch.workloads:
+                measurement = _measure(bench, batch.library, workload, deadline_s)
+                record(workload, measurement, bench.device)
+                reference.offer(bench.device, batch.library, workload, measurement)
+            reference.check(bench, deadline_s)
     finally:
         bench.close()
+    return reference.drift
 
 
-class _Bench:
-    """A session with the library loaded, and the means to open another one."""
+def _measure(bench: Bench, library: Path, workload: Workload, deadline_s: float) -> Measurement:
+    measurement = bench.measure(library, workload, deadline_s)
+    if not bench.alive:  # its own fault, or the device's? A second chance tells
+        bench.reopen()
+        measurement = bench.measure(library, workload, deadline_s)
+        if not bench.alive:
+            bench.reopen()
+    return measurement
 
-    def __init__(
-        self,
-        connect: Callable[[], RemoteSession],
-        library: Path,
-        kind: str,
-        config: EvaluatorConfig,
+
+class Reference:
+    """One workload that is timed again and again: does the device still run as it did at first?
+
+    A phone that gets hot slows down, and so does a device that others use.
+    """
+
+    def __init__(self) -> None:
+        self.drift = 0.0
+        self._first: tuple[Device, Path, Workload, float] | None = None
+
+    def offer(
+        self, device: Device, library: Path, workload: Workload, measurement: Measurement
     ) -> None:
-        self._connect = connect
-        self._library = library
-        self._kind = kind
-        self._config = config
-        self._open()
+        """Take it when it is steady and there is none yet for this device."""
+        if measurement.latency_s is None or not measurement.steady:
+            return
+        if self._first is None or self._first[0] != device:
+            self._first = device, library, workload, measurement.latency_s
 
-    def _open(self) -> None:
-        self.session = self._connect()
-        try:
-            self._source = describe_device(self.session).source
-            self._device = self.session.device(self._kind)
-            self._machine = self._load(self._library)
-            self._fill = self._find_fill()
-            self._find_meter()
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def alive(self) -> bool:
-        """Whether the session survived so far."""
-        return self.session.alive
-
-    def reopen(self) -> None:
-        """A new session in place of a dead one."""
-        self.close()
-        self._open()
-
-    def close(self) -> None:
-        """End the session."""
-        self.session.close()
-
-    def _load(self, library: Path) -> Any:
-        data = library.read_bytes()
-        name = f"{hashlib.sha256(data).hexdigest()[:40]}.so"  # a name is loaded once a process
-        deadline_s = 30.0 + len(data) * _UPLOAD_S_PER_BYTE
-        try:
-            with self.session.deadline(deadline_s, f"taking and loading {library.name}"):
-                self.session.upload(data, name)
-                return VirtualMachine(self.session.load_module(name), self._device)
-        except DeviceError as error:
-            raise CostError(
-                f"the compiled library does not load on the device: {error}; "
-                f"check that the target fits the device"
-            ) from error
-
-    def _find_fill(self) -> Callable[[Any], None]:
-        """A function of the device that fills a tensor with random numbers."""
-        for name in ("tvm.contrib.random.random_fill", "jointdnn.random_fill"):
-            if self.session.has_function(name):
-                return self.session.function(name)
-        return lambda tensor: tensor.copyfrom(np.random.default_rng(0).random(tensor.shape))
-
-    def _find_meter(self) -> None:
-        """The device's sensor, or why the one that it has cannot be used."""
-        self._meter: RemoteMeter | None = None
-        self._no_energy: Energy | None = None
-        if self._config.enable_energy:
-            try:
-                self._meter = RemoteMeter.find(self.session, self._kind)
-            except DeviceError as error:
-                if not self.alive:
-                    raise
-                self._no_energy = Energy.failure(str(error), NO_SENSOR)
-
-    def measure(self, workload: Workload, deadline_s: float) -> Measurement:
-        """Time one workload, then its energy; a failure is a result too."""
-        try:
-            with self.session.deadline(deadline_s, f"measuring {workload.function}"):
-                times = self._times(workload)
-        except DeviceError as error:
-            return Measurement.failure(told_by_device(error) or str(error), self._source)
-        except (RuntimeError, TypeError, ValueError) as error:  # a type that cannot be sent
-            return Measurement.failure(str(error), self._source)
-        measurement = summarise(times, self._source)
-        if measurement.latency_s is None:
-            return measurement
-        energy = self._energy(workload, measurement.latency_s, deadline_s)
-        return replace(measurement, energy=energy)
-
-    def _times(self, workload: Workload) -> Sequence[float]:
-        self._machine.set_input(workload.function, *map(self._argument, workload.arguments))
-        config = self._config
-        timer = self._machine.module.time_evaluator(
-            "invoke_stateful",
-            self._device,
-            number=config.number,
-            repeat=config.repeat + 1,
-            min_repeat_ms=config.min_repeat_ms,
-            cache_flush_bytes=_FLUSH_BYTES if config.enable_cpu_cache_flush else 0,
-        )
-        return list(timer(workload.function).results)[1:]
-
-    def _energy(self, workload: Workload, latency_s: float, deadline_s: float) -> Energy | None:
-        """Of the workload whose inputs are set; None where the device has no sensor."""
-        if self._meter is None:
-            return self._no_energy
-
-        def run(number: int) -> int:
-            evaluate = self._machine.module.time_evaluator
-            evaluate("invoke_stateful", self._device, number=number, repeat=1)(workload.function)
-            return number + 1  # TVM calls it once before
-
-        try:
-            return self._meter.measure(run, latency_s, deadline_s)
-        except DeviceError as error:
-            return Energy.failure(told_by_device(error) or str(error), self._meter.source)
-
-    def _argument(self, argument: tuple[tuple[int, ...], str]) -> Any:
-        shape, dtype = argument
-        tensor = tvm.runtime.empty(shape, dtype, self._device)
-        if math.prod(shape) and dtype.startswith("float"):
-            self._fill(tensor)
-        else:  # valid indices, flags and counts
-            tensor.copyfrom(np.zeros(shape, dtype))
-        return tensor
-
-
-def summarise(times: Sequence[float], source: str) -> Measurement:
-    """Median and range of the middle half of the repeats."""
-    if not times or not all(math.isfinite(t) and t > 0 for t in times):
-        return Measurement.failure(f"the device's clock gave {list(times)}", source)
-    if len(times) == 1:
-        return Measurement(times[0], 0.0, 1, None, source)
-    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
-    return Measurement(statistics.median(times), high - low, len(times), None, source)
+    def check(self, bench: Bench, deadline_s: float) -> None:
+        """Time it again; a change that does not last is none."""
+        if self._first is None or self._first[0] != bench.device:
+            return
+        _, library, workload, first_s = self._first
+        changes = []
+        for _ in range(_CHECKS):
+            again = bench.time(library, workload, deadline_s)
+            if not bench.alive:
+                bench.reopen()
+                return
+            if again.latency_s is None:
+                return
+            changes.append(again.latency_s / first_s - 1)
+            if abs(changes[-1]) <= DRIFT:
+                return
+        self.drift = max(self.drift, min(changes, key=abs), key=abs)

@@ -18,7 +18,8 @@ from jointdnn_tvm.targets import LinkProfile, TargetProfile
 class CostTable:
     """Measurements by group key, for each side, and how many of them were new.
 
-    A group that a side cannot build or run has a measurement that says why.
+    A group that a side cannot build or run has a measurement that says why. `doubts` are sentences
+    that say why measurements may not be what a device takes when it is by itself.
     """
 
     mobile: TargetProfile
@@ -26,6 +27,7 @@ class CostTable:
     on_mobile: Mapping[str, Measurement]
     on_cloud: Mapping[str, Measurement]
     measured: int
+    doubts: tuple[str, ...] = ()
 
     def sources(self) -> dict[str, str]:
         """How the numbers were got."""
@@ -33,6 +35,7 @@ class CostTable:
             "mobile latency": _source(self.on_mobile),
             "cloud latency": _source(self.on_cloud),
             "mobile energy": self._energy_source(),
+            **({"doubts": "; ".join(self.doubts)} if self.doubts else {}),
         }
 
     @cached_property

@@ -22,8 +22,9 @@ from jointdnn_tvm.demo import text_line
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.deploy.throttle import Throttle
+from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import RunError
-from jointdnn_tvm.measuring import Devices, Progress, measure
+from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.targets import load_link

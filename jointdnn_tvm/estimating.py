@@ -1,0 +1,43 @@
+"""Costs without a device: what every group of a network should take, by its targets' rooflines."""
+
+from __future__ import annotations
+
+from jointdnn_tvm.cost.count_work import count_work
+from jointdnn_tvm.cost.database import Measurement
+from jointdnn_tvm.cost.roofline import Work, latency_s, source
+from jointdnn_tvm.cost.table import CostTable
+from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.targets import TargetProfile, load_target
+
+ANALYTIC = "analytic"
+"""In place of the path of a measurement database: estimate, and measure nothing."""
+
+
+def estimate(network: Network, *, mobile: str = "host", cloud: str = "host") -> CostTable:
+    """Estimate every group from the figures of both targets: no device, and no kernel is built.
+
+    So it also answers for hardware that is not there yet. Each time says that it is
+    ``model:roofline``. Whether a target can build and run a group is not asked. A group whose
+    work depends on the data has no estimate.
+    """
+    profiles = load_target(mobile), load_target(cloud)
+    names = {g.key: g.name for g in network.graph.groups}
+    works = {key: _work(network, name) for key, name in names.items()}
+    on_mobile, on_cloud = (
+        {key: _estimate(work, profile) for key, work in works.items()} for profile in profiles
+    )
+    return CostTable(*profiles, on_mobile, on_cloud, measured=0)
+
+
+def _work(network: Network, group: str) -> Work | CostError:
+    try:
+        return count_work(network.grouped[group])
+    except CostError as error:
+        return error
+
+
+def _estimate(work: Work | CostError, profile: TargetProfile) -> Measurement:
+    if isinstance(work, CostError):
+        return Measurement.failure(str(work), source(profile))
+    return Measurement(latency_s(work, profile), 0.0, 0, None, source(profile))
