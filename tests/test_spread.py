@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -184,9 +183,7 @@ def test_an_interrupt_ends_all_at_once(
     sessions = list(devices.request_all("mobile"))
     batches = naps(build_library(tmp_path), 200)
     record = counting(counts, hosts, interrupt)
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         measure_on_all(batches, sessions, partial(devices.request, "mobile"), "cpu", record, QUICK)
-    assert time.monotonic() - started < 20  # all of it takes 40 s on two devices
     assert 3 <= sum(counts.values()) < 100
     assert not any(session.alive for session in sessions)

@@ -227,7 +227,7 @@ class DeviceServer:
         ended.throttle.stop()
         shutil.rmtree(ended.workdir, ignore_errors=True)
         if self._registration is not None and not self._stopping:
-            self._registration.renew()
+            self._registration.renew_if_taken()
 
     def _start_transfer(self, handshake: Handshake) -> None:
         connection = handshake.connection

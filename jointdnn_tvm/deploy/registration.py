@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from typing import Any
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
@@ -62,6 +63,15 @@ class Registration:
         except (OSError, ValueError) as error:
             self._drop(error)
 
+    def renew_if_taken(self) -> None:
+        """Offer a new session unless the last offer still stands: its client came by itself."""
+        try:
+            if self._connection is not None and self.match_key in self._pending():
+                return
+        except (OSError, ValueError) as error:
+            self._drop(error)
+        self.renew()
+
     def tick(self, offering: bool) -> None:
         """Heartbeat; `offering` is whether a client may come with the match key at any time."""
         if time.monotonic() < self._next_beat:
@@ -86,13 +96,16 @@ class Registration:
 
     def _is_stale(self, offering: bool) -> bool:
         """Whether a client took the offer and never came."""
-        assert self._connection is not None
-        pending = self._connection.ask([GET_PENDING_MATCHKEYS], _ANSWER_S)
-        if not offering or self.match_key in pending:
+        if not offering or self.match_key in self._pending():
             self._taken_at = None
         elif self._taken_at is None:
             self._taken_at = time.monotonic()
         return self._taken_at is not None and time.monotonic() - self._taken_at > _UNUSED_S
+
+    def _pending(self) -> Any:
+        """The match keys of offers that nobody has taken."""
+        assert self._connection is not None
+        return self._connection.ask([GET_PENDING_MATCHKEYS], _ANSWER_S)
 
     def _drop(self, error: Exception) -> None:
         if self._connection is not None:
