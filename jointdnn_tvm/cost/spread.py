@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 from jointdnn_tvm.cost.bench import EvaluatorConfig, Workload
@@ -14,6 +14,8 @@ from jointdnn_tvm.cost.device import Device, describe_device
 from jointdnn_tvm.cost.measure import Batch, measure
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession
+
+_GLANCE_S = 0.2
 
 Connect = Callable[[], RemoteSession]
 Record = Callable[[Workload, Measurement, Device], None]
@@ -39,6 +41,8 @@ def measure_on_all(
     with ThreadPoolExecutor(len(sessions), thread_name_prefix="measuring") as pool:
         try:
             working = [pool.submit(crew.work, s, device_kind, config) for s in sessions]
+            while wait(working, _GLANCE_S).not_done:
+                pass  # waiting for ever would miss a Ctrl-C that another thread's call took
             errors = [w.exception() for w in working]
         except BaseException:
             crew.stop()
