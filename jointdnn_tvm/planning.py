@@ -73,7 +73,7 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
     if placement in baselines and placement in _ONE_SIDED:
         return baselines[placement], baselines
     answer = fixed_placement(problem, _given(problem, placement))
-    broken = broken_limits(problem, evaluate(problem, answer.placement, answer.codecs))
+    broken = broken_limits(problem.limits, evaluate(problem, answer.placement, answer.codecs))
     if broken:
         raise ProblemError(
             f"placement {placement} breaks {', '.join(broken)}: raise the limit, or use auto"

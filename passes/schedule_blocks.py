@@ -1,8 +1,10 @@
-"""What schedules for every kind of device ask of the blocks of a function, and do to them."""
+"""What the schedules for every kind of device share: rules in turn, and questions about blocks."""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tvm
@@ -12,10 +14,48 @@ from tvm.ir.expr import TensorLoad
 
 from jointdnn_tvm.passes.kernels.site import KERNEL
 
+logger = logging.getLogger(__name__)
+
+Rule = Callable[[tirx.PrimFunc], tirx.PrimFunc | None]
+SCHEDULED = "tirx.is_scheduled"
+
 _REDUCE = 2  # tirx.IterVar.iter_type: commutative reduction
 _WORK_DONE_TWICE = 16  # operations that are rather repeated than their result kept in memory
 _CALL_WORK = 10  # operations that a call of a function stands for
 _OPERATIONS = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.Select)
+
+
+def schedule_functions(
+    module: tvm.IRModule, rules: Sequence[Rule], fits: Callable[[tirx.PrimFunc], bool]
+) -> tvm.IRModule:
+    """Schedule every function that has no schedule yet, by the first rule whose result fits.
+
+    A rule that raises or returns None does not fit; where none does, plain loops stay.
+    """
+    functions = dict(module.functions.items())
+    for var, function in functions.items():
+        if isinstance(function, tirx.PrimFunc) and SCHEDULED not in function.attrs:
+            functions[var] = _scheduled(var.name_hint, function, rules, fits)
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def _scheduled(
+    name: str,
+    function: tirx.PrimFunc,
+    rules: Sequence[Rule],
+    fits: Callable[[tirx.PrimFunc], bool],
+) -> tirx.PrimFunc:
+    for rule in rules:
+        try:
+            scheduled = rule(function)
+        except Exception as error:  # of many kinds; a slow kernel is better than none
+            logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
+            continue
+        if scheduled is not None and fits(scheduled):
+            logger.debug("%s: %s fits", name, rule.__name__)
+            return scheduled.with_attr(SCHEDULED, True)
+    logger.debug("%s stays a plain loop nest", name)
+    return function
 
 
 def blocks(sch: s_tir.Schedule) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +14,9 @@ from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.kernels.emitters import EMITTERS
 from jointdnn_tvm.passes.kernels.row_reduction import find_row_reduction
 from jointdnn_tvm.passes.kernels.site import find_site, root_parts, with_parts
-from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction
+from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction, schedule_functions
 from jointdnn_tvm.targets import TargetProfile
 
-logger = logging.getLogger(__name__)
-
-SCHEDULED = "tirx.is_scheduled"
 WRITTEN = "jointdnn.written"
 """Attribute of a function that one kernel of ours makes up, stores to its result and all."""
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
@@ -36,23 +32,8 @@ class ScheduleForCpu:
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the module with every PrimFunc scheduled."""
-        functions = dict(module.functions.items())
-        for var, function in functions.items():
-            if isinstance(function, tirx.PrimFunc) and SCHEDULED not in function.attrs:
-                functions[var] = self._schedule(var.name_hint, function)
-        return tvm.IRModule(functions, attrs=module.attrs)
-
-    def _schedule(self, name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
-        for rule in (self._written, self._rows, self._tile, self._vectorize):
-            try:
-                scheduled = rule(function)
-            except Exception as error:  # of many kinds; a slow kernel is better than none
-                logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
-                continue
-            if scheduled is not None:
-                return scheduled.with_attr(SCHEDULED, True)
-        logger.debug("%s stays a plain loop nest", name)
-        return function
+        rules = (self._written, self._rows, self._tile, self._vectorize)
+        return schedule_functions(module, rules, lambda _scheduled: True)
 
     def _written(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """Write a kernel of ours out, with its epilogue where that is elementwise."""

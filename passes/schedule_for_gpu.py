@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,10 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.dlight import gpu
 
-from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction
-from jointdnn_tvm.passes.schedule_for_cpu import SCHEDULED
+from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction, schedule_functions
 from jointdnn_tvm.passes.schedule_for_gpu_products import schedule_product
 from jointdnn_tvm.passes.schedule_for_gpu_sums import schedule_sum
 from jointdnn_tvm.targets import TargetProfile
-
-logger = logging.getLogger(__name__)
 
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
 _THREADS = 256  # of a block, where each makes one element: enough to fill a multiprocessor
@@ -33,24 +29,8 @@ class ScheduleForGpu:
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the module with every PrimFunc scheduled."""
-        functions = dict(module.functions.items())
-        for var, function in functions.items():
-            if isinstance(function, tirx.PrimFunc) and SCHEDULED not in function.attrs:
-                functions[var] = self._schedule(var.name_hint, function)
-        return tvm.IRModule(functions, attrs=module.attrs)
-
-    def _schedule(self, name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
-        for rule in (self._product, self._sum, self._rows, self._elements):
-            try:
-                scheduled = rule(function)
-            except Exception as error:  # of many kinds; a slow kernel is better than none
-                logger.debug("%s: %s does not fit: %s", name, rule.__name__, error)
-                continue
-            if scheduled is not None and all_bound(scheduled):
-                logger.debug("%s: %s fits", name, rule.__name__)
-                return scheduled.with_attr(SCHEDULED, True)
-        logger.debug("%s stays a plain loop nest", name)
-        return function
+        rules = (self._product, self._sum, self._rows, self._elements)
+        return schedule_functions(module, rules, all_bound)
 
     def _product(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         return schedule_product(function, self.profile)

@@ -20,7 +20,8 @@ from tvm.relax.expr_functor import PyExprMutator, PyExprVisitor, mutator, visito
 
 from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.layouts import dims
-from jointdnn_tvm.passes.schedule_for_cpu import SCHEDULED, WRITTEN
+from jointdnn_tvm.passes.schedule_blocks import SCHEDULED
+from jointdnn_tvm.passes.schedule_for_cpu import WRITTEN
 from jointdnn_tvm.targets import TargetProfile
 
 

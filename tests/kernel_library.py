@@ -152,10 +152,10 @@ class _Complaints(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.found: list[str] = []
-        self._logger = logging.getLogger("jointdnn_tvm.passes.schedule_for_cpu")
+        self._logger = logging.getLogger("jointdnn_tvm.passes.schedule_blocks")
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "_written" in record.getMessage():
+        if "_written does not fit" in record.getMessage():
             self.found.append(record.getMessage())
 
     def __enter__(self) -> list[str]:

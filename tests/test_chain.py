@@ -11,7 +11,8 @@ from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import SIDES, InfeasibleError, Limits, Problem, solve
 from jointdnn_tvm.placement.chain import solve_chain
 from jointdnn_tvm.placement.solution import LIMIT_SLACK
-from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
+from tests.check_clashes import check_clashes
+from tests.exhaustive import best_by_search, exact, meets_limits
 from tests.random_problems import random_problem, with_blocks, with_limits
 
 OBJECTIVES = ("latency", "energy", "throughput")
@@ -48,28 +49,13 @@ def test_the_chain_is_the_best_of_all_placements(part: int, limits: bool, codecs
         if best is None:
             with pytest.raises(InfeasibleError) as caught:
                 solve_chain(problem)
-            _check_clash(problem, caught.value, seed)
+            check_clashes(problem, caught.value, seed)
             continue
         solution = solve_chain(problem)
         cost = exact(problem, solution.placement, solution.codecs)
         assert meets_limits(judge, cost), f"seed {seed}"
         assert (cost.objective(problem.objective), cost.switches) == best, f"seed {seed}"
         assert solution.bound == pytest.approx(float(best[0]), rel=1e-12, abs=0), f"seed {seed}"
-
-
-def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
-    """The limits named clash; each one raised to its least value resolves it, and less does not."""
-    sigmas = problem.limits.latency_sigmas
-    named = {clash.limit: clash.value for clash in error.clashes}
-
-    def can_be_met(limits: dict[str, float]) -> bool:
-        judged = slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
-        return any(meets_limits(judged, cost) for _, _, cost in every_choice(judged))
-
-    assert not can_be_met(named), f"seed {seed}"
-    for clash in error.clashes:
-        assert can_be_met(named | {clash.limit: clash.least}), f"seed {seed}"
-        assert not can_be_met(named | {clash.limit: clash.least * (1 - 1e-6)}), f"seed {seed}"
 
 
 def test_the_chain_is_the_papers_shortest_path() -> None:

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.kernel_cases import Case, Draw, convolution
-from tests.kernel_library import (
-    PROFILES,
-    Libraries,
-    Library,
-    built_when_wanted,
-    check,
-    check_all,
-    check_written,
-    numbered,
-)
+from tests.kernel_tests import KernelTests
 
 COUNTS = {"host": 18, "avx2": 12, "avx512": 12, "pi": 12}  # random cases of each profile
 
@@ -52,28 +39,11 @@ EDGES = [
 ]
 
 
-def cases_of(profile: str) -> list[Case]:
-    first = 1000 * list(PROFILES).index(profile)
-    return EDGES + [depthwise_case(first + i) for i in range(COUNTS[profile])]
+class TestDepthwise(KernelTests):
+    kind = "depthwise"
+    edges = EDGES
+    counts = COUNTS
 
-
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
-    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
-    check_written(libraries(profile), {"depthwise"})
-
-
-@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
-    check(libraries(profile), index)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("profile", PROFILES)
-def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
-    cases = [depthwise_case(10_000 + i) for i in range(100)]
-    check_all(Library(cases, PROFILES[profile], tmp_path))
+    @classmethod
+    def draw(cls, seed: int) -> Case:
+        return depthwise_case(seed)

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from tvm import relax
 
 from jointdnn_tvm.passes.kernels.matmul import Factor
 from tests.activation_cases import matmul
 from tests.kernel_cases import Case, Draw
-from tests.kernel_library import (
-    PROFILES,
-    Libraries,
-    Library,
-    built_when_wanted,
-    check,
-    check_all,
-    check_written,
-    numbered,
-)
-
-COUNTS = {"host": 20, "avx2": 12, "avx512": 12, "pi": 12}  # random cases of each profile
+from tests.kernel_library import Libraries
+from tests.kernel_tests import KernelTests
 
 
 def matmul_case(seed: int) -> Case:
@@ -59,30 +47,18 @@ EDGES = [
 ]
 
 
-def cases_of(profile: str) -> list[Case]:
-    first = 1000 * list(PROFILES).index(profile)
-    return EDGES + [matmul_case(first + i) for i in range(COUNTS[profile])]
+class TestMatmul(KernelTests):
+    kind = "matmul"
+    edges = EDGES
 
+    @classmethod
+    def draw(cls, seed: int) -> Case:
+        return matmul_case(seed)
 
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
-    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
-    check_written(libraries(profile), {"matmul"})
-
-
-@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
-    check(libraries(profile), index)
-
-
-def test_transposed_factor_is_read_where_it_was(libraries: Libraries) -> None:
-    library = libraries("host")
-    for index, case in enumerate(EDGES):
-        assert not any("transpose" in name for name in library.kernels(index)), case.name
+    def test_transposed_factor_is_read_where_it_was(self, libraries: Libraries) -> None:
+        library = libraries("host")
+        for index, case in enumerate(EDGES):
+            assert not any("transpose" in name for name in library.kernels(index)), case.name
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -90,10 +66,3 @@ def test_rows_and_columns_of_a_factor(turned: bool) -> None:
     factor = Factor((4, 1, 2, 3), turned)
     assert (factor.rows, factor.columns) == ((3, 2) if turned else (2, 3))
     assert factor.batch == (4, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("profile", PROFILES)
-def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
-    cases = [matmul_case(10_000 + i) for i in range(100)]
-    check_all(Library(cases, PROFILES[profile], tmp_path))

@@ -12,7 +12,8 @@ from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import InfeasibleError, Limits, Problem, milp, solve
 from jointdnn_tvm.placement.lagrangian import Relaxed
 from jointdnn_tvm.placement.milp import solve_with_limits
-from tests.exhaustive import best_by_search, every_choice, exact, meets_limits
+from tests.check_clashes import check_clashes
+from tests.exhaustive import best_by_search, exact, meets_limits
 from tests.random_problems import LIMITS, random_problem, slackened, with_limits
 from tests.test_solve import densenet_like
 
@@ -35,7 +36,7 @@ def _check(problem: Problem, seed: int) -> None:
     if best is None:
         with pytest.raises(InfeasibleError) as caught:
             solve_with_limits(problem)
-        _check_clash(problem, caught.value, seed)
+        check_clashes(problem, caught.value, seed)
         return
     solution = solve_with_limits(problem)
     cost = exact(problem, solution.placement, solution.codecs)
@@ -43,22 +44,6 @@ def _check(problem: Problem, seed: int) -> None:
     assert (cost.objective(problem.objective), cost.switches) == best, f"seed {seed}"
     assert solution.proved, f"seed {seed}"
     assert solution.bound == pytest.approx(float(best[0]), rel=1e-10, abs=0), f"seed {seed}"
-
-
-def _check_clash(problem: Problem, error: InfeasibleError, seed: int) -> None:
-    """The limits named clash; each one raised to its least value resolves it, and less does not."""
-    sigmas = problem.limits.latency_sigmas
-    named = {clash.limit: clash.value for clash in error.clashes}
-    costs = [cost for _, _, cost in every_choice(problem)]
-
-    def can_be_met(limits: dict[str, float]) -> bool:
-        judged = slackened(replace(problem, limits=Limits(**limits, latency_sigmas=sigmas)))
-        return any(meets_limits(judged, cost) for cost in costs)
-
-    assert not can_be_met(named), f"seed {seed}"
-    for clash in error.clashes:
-        assert can_be_met(named | {clash.limit: clash.least}), f"seed {seed}"
-        assert not can_be_met(named | {clash.limit: clash.least * (1 - 1e-6)}), f"seed {seed}"
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.activation_cases import pool
 from tests.kernel_cases import Case, Draw
-from tests.kernel_library import (
-    PROFILES,
-    Libraries,
-    Library,
-    built_when_wanted,
-    check,
-    check_all,
-    check_written,
-    numbered,
-)
+from tests.kernel_tests import KernelTests
 
 COUNTS = {"host": 24, "avx2": 16, "avx512": 16, "pi": 16}  # random cases of each profile
 
@@ -56,28 +43,11 @@ EDGES = [
 ]
 
 
-def cases_of(profile: str) -> list[Case]:
-    first = 1000 * list(PROFILES).index(profile)
-    return EDGES + [pool_case(first + i) for i in range(COUNTS[profile])]
+class TestPooling(KernelTests):
+    kind = "pooling"
+    edges = EDGES
+    counts = COUNTS
 
-
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
-    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
-    check_written(libraries(profile), {"pooling"})
-
-
-@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
-    check(libraries(profile), index)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("profile", PROFILES)
-def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
-    cases = [pool_case(10_000 + i) for i in range(100)]
-    check_all(Library(cases, PROFILES[profile], tmp_path))
+    @classmethod
+    def draw(cls, seed: int) -> Case:
+        return pool_case(seed)

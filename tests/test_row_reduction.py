@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,8 @@ from tvm import relax, s_tir
 
 from jointdnn_tvm.passes.kernels.row_reduction import find_row_reduction
 from tests.kernel_cases import Array, Case, Draw
-from tests.kernel_library import (
-    PROFILES,
-    Libraries,
-    Library,
-    built_when_wanted,
-    check,
-    check_all,
-    check_written,
-    fused_kernel,
-    numbered,
-)
+from tests.kernel_library import PROFILES, fused_kernel
+from tests.kernel_tests import KernelTests
 
 op = relax.op
 Shape = tuple[int, ...]
@@ -103,24 +93,13 @@ EDGES = [
 ]
 
 
-def cases_of(profile: str) -> list[Case]:
-    first = 1000 * list(PROFILES).index(profile)
-    return EDGES + [reduction_case(first + i) for i in range(COUNTS[profile])]
+class TestRowReduction(KernelTests):
+    edges = EDGES
+    counts = COUNTS
 
-
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
-    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_all_stay_within_their_buffers(profile: str, libraries: Libraries) -> None:
-    check_written(libraries(profile))
-
-
-@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
-    check(libraries(profile), index)
+    @classmethod
+    def draw(cls, seed: int) -> Case:
+        return reduction_case(seed)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +125,3 @@ def test_rows_that_lie_in_memory_are_found(case: Case, found: list[bool]) -> Non
                 continue  # the reduction itself
     blocks = [sch.get(block) for block in sch.get_child_blocks(sch.get_sblock("root"))]
     assert [find_row_reduction(b, PROFILES["avx2"]) is not None for b in blocks] == found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("profile", PROFILES)
-def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
-    cases = [reduction_case(10_000 + i) for i in range(100)]
-    check_all(Library(cases, PROFILES[profile], tmp_path))

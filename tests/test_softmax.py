@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tests.activation_cases import softmax
 from tests.kernel_cases import Case, Draw
-from tests.kernel_library import (
-    PROFILES,
-    Libraries,
-    Library,
-    built_when_wanted,
-    check,
-    check_all,
-    check_written,
-    numbered,
-)
-
-COUNTS = {"host": 20, "avx2": 12, "avx512": 12, "pi": 12}  # random cases of each profile
+from tests.kernel_library import Libraries
+from tests.kernel_tests import KernelTests
 
 
 def softmax_case(seed: int) -> Case:
@@ -49,40 +37,21 @@ EDGES = [
 ]
 
 
-def cases_of(profile: str) -> list[Case]:
-    first = 1000 * list(PROFILES).index(profile)
-    return EDGES + [softmax_case(first + i) for i in range(COUNTS[profile])]
+class TestSoftmax(KernelTests):
+    kind = "softmax"
+    edges = EDGES
 
+    @classmethod
+    def draw(cls, seed: int) -> Case:
+        return softmax_case(seed)
 
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
-    return built_when_wanted(cases_of, tmp_path_factory.mktemp)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_all_are_written_out(profile: str, libraries: Libraries) -> None:
-    check_written(libraries(profile), {"softmax"})
-
-
-@pytest.mark.parametrize(("profile", "index"), numbered(cases_of))
-def test_case_equals_numpy(profile: str, index: int, libraries: Libraries) -> None:
-    check(libraries(profile), index)
-
-
-@pytest.mark.parametrize("shift", [-1e4, 0.0, 88.0, 1e4])
-def test_large_and_small_numbers_and_masks(shift: float, libraries: Libraries) -> None:
-    library = libraries("host")
-    index = EDGES.index(LONG)
-    (x,) = library.arguments(index)
-    x = x * 30 + np.float32(shift)
-    x[:, ::3] = -np.inf
-    found = library.call(index, x)
-    expected = LONG.expect(x.astype(np.float64))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("profile", PROFILES)
-def test_many_random_cases_equal_numpy(profile: str, tmp_path: Path) -> None:
-    cases = [softmax_case(10_000 + i) for i in range(100)]
-    check_all(Library(cases, PROFILES[profile], tmp_path))
+    @pytest.mark.parametrize("shift", [-1e4, 0.0, 88.0, 1e4])
+    def test_large_and_small_numbers_and_masks(self, shift: float, libraries: Libraries) -> None:
+        library = libraries("host")
+        index = EDGES.index(LONG)
+        (x,) = library.arguments(index)
+        x = x * 30 + np.float32(shift)
+        x[:, ::3] = -np.inf
+        found = library.call(index, x)
+        expected = LONG.expect(x.astype(np.float64))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

@@ -1,4 +1,17 @@
-"""The placement problem and its solvers: plain data, no TVM."""
+"""The placement problem and its solvers: plain data, no TVM.
+
+What it is: `problem`, its file (`problem_json`), what a placement costs by definition (`evaluate`,
+`check_problem`), what solvers hand back (`solution`); `solve` chooses among these:
+
+- no limits: `min_cut`, from `prices` over `cut_model`, `contract` and `max_flow`;
+- limits and throughput: `milp`, which tries prices on limits first (`lagrangian`, `priced_cut`),
+  then labels (`label_search` over a `frontier`), then HiGHS (`integer_program`) on a `linear_model`
+  (`choices`, `measures`, `peak_rows`); `clashes` when nothing meets them;
+- costs of runs: `chain` over `chain_costs`, `lazy_blocks`, and `cut_vertices` for branchy graphs.
+
+On top of them: `plan_table` (`linear_prices`, `envelope`), `rates`, `pareto`, `baselines`, and
+`explain` (`breakdown`, `alternatives`, `limit_use`, `plan_changes`, `what_if`, `conditions`).
+"""
 
 from jointdnn_tvm.placement.baselines import all_baselines
 from jointdnn_tvm.placement.cut_vertices import Segments, between_cut_vertices

@@ -79,7 +79,7 @@ def _move(problem: Problem, answer: Answer, operators: tuple[Operator, ...]) -> 
 
 
 def _judged(problem: Problem, answer: Answer, other: Answer) -> Alternative:
-    broken = broken_limits(problem, evaluate(problem, other.placement, other.codecs))
+    broken = broken_limits(problem.limits, evaluate(problem, other.placement, other.codecs))
     return Alternative(
         objective=other.objective,
         change=other.objective - answer.objective,

@@ -11,7 +11,7 @@ outputs, comes back to the mobile.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from jointdnn_tvm.placement.evaluate import evaluate
@@ -50,7 +50,9 @@ def dads(problem: Problem) -> Answer | None:
     started = time.perf_counter()
     objective = "energy" if problem.objective == "energy" else "latency"
     solution = one_way_cut(replace(problem, objective=objective))
-    if solution is None or not _meets_limits(problem, solution.placement, solution.codecs):
+    if solution is None:
+        return None
+    if broken_limits(problem.limits, evaluate(problem, solution.placement, solution.codecs)):
         return None
     return _answer(problem, solution.placement, "dads", started)
 
@@ -61,9 +63,8 @@ def _best(problem: Problem, positions: Iterable[int], name: str) -> Answer | Non
     placements = [p for p in (_split(problem, at) for at in positions) if p is not None]
     costs = []
     for index, placement in enumerate(placements):
-        codecs = codecs_of(problem, placement)
-        if _meets_limits(problem, placement, codecs):
-            metrics = evaluate(problem, placement, codecs)
+        metrics = evaluate(problem, placement, codecs_of(problem, placement))
+        if not broken_limits(problem.limits, metrics):
             costs.append((metrics.objective(problem.objective), metrics.switches, index))
     return _answer(problem, placements[min(costs)[2]], name, started) if costs else None
 
@@ -74,12 +75,6 @@ def _split(problem: Problem, position: int) -> dict[str, Side] | None:
     }
     runs = all(o.cost(sides[o.name]) is not None for o in problem.operators)
     return sides if runs else None
-
-
-def _meets_limits(
-    problem: Problem, placement: Mapping[str, Side], codecs: Mapping[str, str]
-) -> bool:
-    return not broken_limits(problem, evaluate(problem, placement, codecs))
 
 
 def _answer(problem: Problem, placement: dict[str, Side], name: str, started: float) -> Answer:

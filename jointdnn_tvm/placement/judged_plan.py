@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jointdnn_tvm.placement.evaluate import Metrics, evaluate
 from jointdnn_tvm.placement.problem import OBJECTIVES, Limits, Problem, Side
-from jointdnn_tvm.placement.solution import LIMIT_SLACK
+from jointdnn_tvm.placement.solution import broken_limits
 
 EQUAL = 1e-10
 """Relative: plans that differ by less are equal, and the fewest switches decide."""
@@ -28,10 +28,7 @@ class JudgedPlan:
 
     def within(self, limits: Limits) -> bool:
         """Whether it meets every limit, up to `LIMIT_SLACK`."""
-        return all(
-            self.metrics.limited(name) <= limit * (1 + LIMIT_SLACK)
-            for name, limit in limits.active.items()
-        )
+        return not broken_limits(limits, self.metrics)
 
 
 def judge(problem: Problem, placement: dict[str, Side], codecs: dict[str, str]) -> JudgedPlan:

@@ -31,10 +31,11 @@ class OutOfTimeError(ProblemError):
 
 
 class Found(NamedTuple):
-    """A plan, and what no plan within the limits is below."""
+    """A plan, what no plan within the limits is below, and what found it."""
 
     plan: JudgedPlan
     bound: float
+    solver: str
 
     def is_proved(self, target: str) -> bool:
         """Whether the plan takes least of the target."""
@@ -60,7 +61,7 @@ def solve_with_limits(problem: Problem, time_limit_s: float = 60.0) -> Solution:
         raise InfeasibleError(find_clashes(problem, until))
     plan, proved = found.plan, found.is_proved(problem.objective)
     bound = plan.value(problem.objective) if proved else found.bound
-    return Solution(plan.placement, plan.codecs, bound, proved, solver="milp")
+    return Solution(plan.placement, plan.codecs, bound, proved, found.solver)
 
 
 def least(problem: Problem, target: str, until: float) -> Found | None:
@@ -69,11 +70,11 @@ def least(problem: Problem, target: str, until: float) -> Found | None:
     None when no plan meets the limits. Raises `OutOfTimeError` when the time is up (of the clock
     `time.monotonic`) before one is found.
     """
-    known = relax(problem, target, until)
+    known, solver = relax(problem, target, until), "prices"
     if not known.optimal:
-        known = search_labels(problem, target, known, until)
+        known, solver = search_labels(problem, target, known, until), "labels"
     if known.optimal:
-        return None if known.plan is None else Found(known.plan, known.bound)
+        return None if known.plan is None else Found(known.plan, known.bound, solver)
     search = _Search(problem, target, until, known)
     found = search.run()
     if found is not None and found.plan.value(target) < search.unit / 8:
@@ -109,7 +110,7 @@ class _Search:
             start = self._model.start(self._best.placement, self._best.codecs)
         while not self._is_last(self._solve(start)):
             pass
-        return None if self._best is None else Found(self._best, self._bound)
+        return None if self._best is None else Found(self._best, self._bound, "milp")
 
     def _approach(self) -> None:
         """Tell what the standard deviation is near the best fractions: these are quickly found."""

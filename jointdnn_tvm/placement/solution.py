@@ -8,17 +8,17 @@ from typing import Any
 
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement.evaluate import Metrics
-from jointdnn_tvm.placement.problem import Problem, Side
+from jointdnn_tvm.placement.problem import Limits, Side
 
 LIMIT_SLACK = 1e-9
 """A limit is met by up to so much more, relative: decimal costs are rarely exact in binary."""
 
 
-def broken_limits(problem: Problem, metrics: Metrics) -> list[str]:
+def broken_limits(limits: Limits, metrics: Metrics) -> list[str]:
     """Each limit that a placement does not meet, with what it takes, as text."""
     return [
         f"{name} {limit:.6g} (takes {metrics.limited(name):.6g})"
-        for name, limit in problem.limits.active.items()
+        for name, limit in limits.active.items()
         if metrics.limited(name) > limit * (1 + LIMIT_SLACK)
     ]
 

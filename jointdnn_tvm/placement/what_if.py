@@ -62,7 +62,8 @@ def _sample(
         return Sample(value, why_not=str(error))
     metrics = evaluate(moved, answer.placement, answer.codecs)
     ours = metrics.objective(moved.objective)
-    same = isclose(ours, best.objective, rel_tol=_EQUAL) and not broken_limits(moved, metrics)
+    as_good = isclose(ours, best.objective, rel_tol=_EQUAL)
+    same = as_good and not broken_limits(moved.limits, metrics)
     plan = answer if same else best
     return Sample(
         value, best.objective, best.status == "optimal", same, plan.placement, plan.codecs
