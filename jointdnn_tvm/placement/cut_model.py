@@ -6,7 +6,7 @@ where inputs start and outputs end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -45,32 +45,59 @@ class CutModel:
     infinite: int
 
 
-def cut_model(problem: Problem, prices: Prices[int], *, one_way: bool = False) -> CutModel:
-    """The model of a problem, for the objective that was priced.
+class Contracted(NamedTuple):
+    """The node of each operator, numbered from 0, and the tensors that a cut of nodes can make pay.
 
-    With ``one_way``, nothing that the cloud makes but the outputs comes back to the mobile.
+    ``tensors`` are numbers in `Problem.tensors`; inputs and outputs are always among them.
     """
+
+    nodes: Sequence[int]
+    tensors: Sequence[int]
+
+
+def uncontracted(problem: Problem) -> Contracted:
+    """A node for each operator."""
+    return Contracted(range(len(problem.operators)), range(len(problem.tensors)))
+
+
+def cut_model(
+    problem: Problem,
+    prices: Prices[int],
+    contracted: Contracted | None = None,
+    *,
+    one_way: bool = False,
+) -> CutModel:
+    """The model of a problem between nodes (None: one for each operator).
+
+    Prices are of the objective, and of the contraction's tensors alone. With ``one_way``, nothing
+    that the cloud makes but the outputs comes back to the mobile.
+    """
+    node_of, tensors = contracted or uncontracted(problem)
     count = len(problem.operators)
     every_switch = (count + 1) * prices.switch
-    infinite = 2 * (sum(value for value in prices.every() if value) + every_switch) + count + 2
-    mobile = [infinite if value is None else value for value in prices.mobile]
-    cloud = [infinite if value is None else value for value in prices.cloud]
-    neighbours = _neighbours(problem)
+    infinite = 2 * (sum(filter(None, prices.every())) + every_switch) + count + 2
+    mobile, cloud = [0] * (max(node_of) + 1), [0] * (max(node_of) + 1)
+    for node, on_mobile, on_cloud in zip(node_of, prices.mobile, prices.cloud, strict=True):
+        mobile[node] += infinite if on_mobile is None else on_mobile
+        cloud[node] += infinite if on_cloud is None else on_cloud
+    neighbours = _neighbours(problem, node_of)
     nets = [Net(a, (b,), prices.switch, prices.switch) for a, b in neighbours]
-    for tensor, up, down in zip(problem.tensors, prices.up, prices.down, strict=True):
-        consumers = tuple({problem.positions[name] for name in tensor.consumers})
-        if tensor.producer is None:
-            nets.append(Net(START, consumers, up, 0))
-            continue
-        producer = problem.positions[tensor.producer]
-        if tensor.output and problem.ends_on_mobile:
+    place = {operator.name: node for operator, node in zip(problem.operators, node_of, strict=True)}
+    for number, up, down in zip(tensors, prices.up, prices.down, strict=True):
+        tensor = problem.tensors[number]
+        producer = START if tensor.producer is None else place[tensor.producer]
+        if tensor.output and problem.ends_on_mobile and producer != START:
             cloud[producer] += down
             down = 0
-        nets.append(Net(producer, consumers, up, infinite if one_way else down))
-    return CutModel(mobile, cloud, joined(nets), neighbours, infinite)
+        consumers = {place[name] for name in tensor.consumers}
+        consumers.discard(producer)
+        if consumers:
+            back = 0 if producer == START else infinite if one_way else down
+            nets.append(Net(producer, tuple(consumers), up, back))
+    return CutModel(mobile, cloud, _joined(nets), neighbours, infinite)
 
 
-def joined(nets: Iterable[Net]) -> list[Net]:
+def _joined(nets: Iterable[Net]) -> list[Net]:
     """The nets that a cut can make pay, those between the same operators as one."""
     totals: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}
     for producer, consumers, up, down in nets:
@@ -80,11 +107,10 @@ def joined(nets: Iterable[Net]) -> list[Net]:
     return [Net(*between, up, down) for between, (up, down) in totals.items()]
 
 
-def _neighbours(problem: Problem) -> list[tuple[int, int]]:
-    last = len(problem.operators) - 1
-    pairs = list(pairwise(range(last + 1)))
+def _neighbours(problem: Problem, node_of: Sequence[int]) -> list[tuple[int, int]]:
+    pairs = [(a, b) for a, b in pairwise(node_of) if a != b]
     if problem.starts_on_mobile:
-        pairs.append((START, 0))
+        pairs.append((START, node_of[0]))
     if problem.ends_on_mobile:
-        pairs.append((START, last))
+        pairs.append((START, node_of[-1]))
     return pairs

@@ -84,7 +84,9 @@ def evaluate(
     up_s = [link.upload_s(codec.size_bytes) for codec in up_codecs]
     down_s = [link.download_s(codec.size_bytes) for codec in down_codecs]
     mobile, cloud = _costs_on(problem, sides, MOBILE), _costs_on(problem, sides, CLOUD)
-    mobile_s, cloud_s = run_seconds(problem, sides, MOBILE), run_seconds(problem, sides, CLOUD)
+    mobile_s, cloud_s = [cost.latency_s for cost in mobile], [cost.latency_s for cost in cloud]
+    if problem.blocks:
+        mobile_s, cloud_s = (run_seconds(problem, sides, side) for side in (MOBILE, CLOUD))
     mobile_codec_s = _codec_seconds(MOBILE, up_codecs, down_codecs)
     cloud_codec_s = _codec_seconds(CLOUD, down_codecs, up_codecs)
     switches = _count_switches(problem, sides)
@@ -186,11 +188,11 @@ def _most_held_bytes(problem: Problem, sides: Mapping[str, Side]) -> float:
 
 def _held(problem: Problem, tensor: Tensor, sides: Mapping[str, Side]) -> tuple[int, int] | None:
     """The first and the last step in which the mobile holds a tensor."""
-    order, last = problem.positions, len(problem.operators) - 1
+    order, producer = problem.positions, tensor.producer
     steps = [order[name] for name in tensor.consumers if sides[name] == MOBILE]
-    starts = MOBILE if tensor.producer is None else sides[tensor.producer]
-    if starts == MOBILE:
-        steps.append(0 if tensor.producer is None else order[tensor.producer])
-    if tensor.output and (starts == MOBILE or problem.ends_on_mobile):
-        steps.append(last)
+    made_there = producer is None or sides[producer] == MOBILE
+    if made_there:
+        steps.append(0 if producer is None else order[producer])
+    if tensor.output and (made_there or problem.ends_on_mobile):
+        steps.append(len(problem.operators) - 1)
     return (min(steps), max(steps)) if steps else None

@@ -54,16 +54,23 @@ def cheapest_sides(
 ) -> tuple[list[Side], float | None]:
     """The operators' sides at the least price, and that price; None where no cut can be made."""
     most_switches = len(problem.operators) + 1
+    contracted = contract(problem, prices, EQUAL_PARTS, one_way=one_way)
+    left = Prices(
+        prices.mobile,
+        prices.cloud,
+        [prices.up[i] for i in contracted.tensors],
+        [prices.down[i] for i in contracted.tensors],
+        prices.switch,
+    )
     # Units so fine that one for each switch cannot outweigh any difference of two prices.
-    in_integers, units = in_units(prices, finer=most_switches + 1)
-    model = cut_model(problem, in_integers, one_way=one_way)
-    model, nodes = contract(model, margin=most_switches + model.infinite // EQUAL_PARTS)
+    in_integers, units = in_units(left, finer=most_switches + 1)
+    model = cut_model(problem, in_integers, contracted, one_way=one_way)
     cut = _Cut(model)
     optimum = cut.minimise()
     cut.charge_switches(max(1, optimum // EQUAL_PARTS // most_switches))
     sides = cut.sides()
     possible = optimum < model.infinite
-    return [sides[node] for node in nodes], optimum / units if possible else None
+    return [sides[node] for node in contracted.nodes], optimum / units if possible else None
 
 
 def codecs_of(problem: Problem, placement: dict[str, Side]) -> dict[str, str]:

@@ -39,9 +39,7 @@ def price(problem: Problem) -> Prices[float]:
     A tensor crosses by the codec that is cheapest for it.
     """
     link = problem.link
-    up_price, down_price = _crossing_price(problem, MOBILE), _crossing_price(problem, CLOUD)
-    up = [min(map(up_price, tensor.encodings)) for tensor in problem.tensors]
-    down = [min(map(down_price, tensor.encodings)) for tensor in problem.tensors]
+    up, down = _least_prices(problem, MOBILE), _least_prices(problem, CLOUD)
     mobile = [operator.mobile for operator in problem.operators]
     cloud = [operator.cloud for operator in problem.operators]
     if problem.objective == "latency":
@@ -71,18 +69,36 @@ def cheapest(problem: Problem, tensor: Tensor, leaves: Side) -> tuple[float, Cod
     return min(prices, key=lambda choice: (choice[0], choice[1].error))
 
 
-def _crossing_price(problem: Problem, leaves: Side) -> Callable[[Codec], float]:
-    """What a crossing from a side adds to the objective, by its codec."""
+def _least_prices(problem: Problem, leaves: Side) -> list[float]:
+    """The least that each tensor's crossing from a side adds to the objective."""
+    crossing_price, tensors = _crossing_price(problem, leaves), problem.tensors
+    prices = list(map(_plain_price(problem, leaves), [tensor.size_bytes for tensor in tensors]))
+    for index, tensor in enumerate(tensors):
+        if tensor.codecs:
+            prices[index] = min(map(crossing_price, tensor.encodings))
+    return prices
+
+
+def _plain_price(problem: Problem, leaves: Side) -> Callable[[float], float]:
+    """What so many bytes add to the objective without a codec."""
     link, upwards = problem.link, leaves == MOBILE
     seconds = link.upload_s if upwards else link.download_s
+    if problem.objective == "latency":
+        return seconds
+    power_w = link.transmit_w if upwards else link.receive_w
+    return lambda size_bytes: power_w * seconds(size_bytes)
+
+
+def _crossing_price(problem: Problem, leaves: Side) -> Callable[[Codec], float]:
+    """What a crossing from a side adds to the objective, by its codec."""
+    upwards, plain = leaves == MOBILE, _plain_price(problem, leaves)
     if problem.objective == "energy":
-        power_w = link.transmit_w if upwards else link.receive_w
-        return lambda codec: power_w * seconds(codec.size_bytes)
+        return lambda codec: plain(codec.size_bytes)
 
     def latency_s(codec: Codec) -> float:
         encode, decode = codec.encode_s, codec.decode_s
         codec_s = (encode.mobile, decode.cloud) if upwards else (encode.cloud, decode.mobile)
-        return fsum((seconds(codec.size_bytes), *codec_s))
+        return fsum((plain(codec.size_bytes), *codec_s))
 
     return latency_s
 
