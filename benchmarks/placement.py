@@ -6,7 +6,8 @@ For the light networks' group graphs and for random DAGs: the product beside net
 on the same integers: the oracle), HiGHS on the cut as a linear program, and OR-tools, where these
 are installed. Solvers take turns in one process; times are medians, each from the problem to the
 placement. Then the plan tables: over the uplink's rate alone, and with the downlink's, the round
-trip and the cloud's load. No cost here was measured: networks have their real graphs with a
+trip and the cloud's load. Then limits, codecs with a budget of error, and throughput, each the
+slowest over three links. No cost here was measured: networks have their real graphs with a
 roofline's costs, DAGs have costs drawn at random from a seed.
 """
 
@@ -27,17 +28,19 @@ from pathlib import Path
 from typing import Any
 
 from known_networks import light_network_names
+from placement_limits import KINDS, limited_problems
 from placement_peers import ORACLE, OURS, SOLVERS, Solver
 from placement_problems import network_problem, random_dag
 
 from jointdnn_tvm.cli.console import note
-from jointdnn_tvm.placement import Problem, evaluate, solve
+from jointdnn_tvm.placement import InfeasibleError, Problem, evaluate, solve
 from jointdnn_tvm.placement.min_cut import codecs_of
 from jointdnn_tvm.placement.plan_table import PlanTable, Ranges, at_condition, plan_table
 
 Row = dict[str, Any]
 _SAME = 1e-9  # relative
 _RATES, _RTT_S, _SLOWDOWN = (1e5, 1e9), (0.0, 0.1), (1.0, 10.0)
+_LIMITED_RATES = (2e6, 2e7, 2e8)  # bit/s of the uplink
 _RANGES = {
     "up": Ranges(_RATES, (2e7, 2e7), (0.02, 0.02)),
     "+down": Ranges(_RATES, _RATES, (0.02, 0.02)),
@@ -132,6 +135,39 @@ def table_line(row: Row) -> str:
     )
 
 
+def time_limits(problem: Problem, options: argparse.Namespace) -> Row:
+    """The slowest median of each kind of limit over links, and the answers that were not proved."""
+    row: Row = {"limit_s": {}, "unproved": []}
+    for rate in _LIMITED_RATES:
+        link = replace(problem.link, uplink_bps=rate, downlink_bps=2 * rate)
+        for name, limited in limited_problems(replace(problem, link=link)):
+            seconds = []
+            for _ in range(min(3, options.repeat)):
+                start = time.perf_counter()
+                try:
+                    status = solve(limited).status
+                except InfeasibleError:  # proved too
+                    status = "optimal"
+                seconds.append(time.perf_counter() - start)
+                if status != "optimal":
+                    row["unproved"].append([name, rate])
+            took = statistics.median(seconds)
+            row["limit_s"][name] = max(took, row["limit_s"].get(name, 0.0))
+    return row
+
+
+def limits_line(row: Row) -> str:
+    """The slowest of each kind, in milliseconds; a mark where some answer was not proved."""
+    unproved = {name for name, _ in row["unproved"]}
+    cells = [
+        f"{1e3 * row['limit_s'][name]:.0f}{' not proved' if name in unproved else ''}"
+        if name in row["limit_s"]
+        else "never binds"
+        for name in KINDS
+    ]
+    return _aligned(row["problem"], row["operators"], cells)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of row: what takes it from a problem, and how it looks in the table."""
@@ -147,6 +183,10 @@ _TABLES = Kind(
     "table", [*(f"{name} s (plans)" for name in _RANGES), "look-up us", "worst"],
     time_tables, table_line,
 )  # fmt: skip
+_LIMITS = Kind(
+    "limits", [f"{name.removeprefix('max_')} ms" for name in KINDS], time_limits, limits_line
+)
+_KINDS = (_CUTS, _TABLES, _LIMITS)
 
 
 def measure(name: str, problem: Problem, kind: Kind, options: argparse.Namespace) -> Row:
@@ -159,7 +199,7 @@ def measure(name: str, problem: Problem, kind: Kind, options: argparse.Namespace
 
 def print_tables(rows: Sequence[Row]) -> None:
     """A table for each kind."""
-    for kind in (_CUTS, _TABLES):
+    for kind in _KINDS:
         mine = [row for row in rows if row["kind"] == kind.name]
         if mine:
             print(_aligned("problem", "operators", kind.headings))
@@ -169,13 +209,17 @@ def print_tables(rows: Sequence[Row]) -> None:
 
 
 def is_right(row: Row) -> bool:
-    """Whether every solver found the optimum, and every plan looked up is one."""
+    """Whether every solver found the optimum, every plan looked up is one, and all is proved."""
     offs = row.get("worst", {}).values()
-    return all(row.get("optimal", {}).values()) and all(off <= _SAME for off in offs)
+    return (
+        not row.get("unproved")
+        and all(row.get("optimal", {}).values())
+        and all(off <= _SAME for off in offs)
+    )
 
 
 def _aligned(name: str, operators: object, cells: Sequence[str]) -> str:
-    return f"{name:15}{operators!s:>9}" + "".join(f"{cell:>18}" for cell in cells)
+    return f"{name:15}{operators!s:>9}" + "".join(f"{cell:>20}" for cell in cells)
 
 
 def main() -> int:
@@ -189,7 +233,7 @@ def main() -> int:
         "--operators", action="append", type=int, metavar="N",
         help="of a random DAG; default 1000 and 10000",
     )  # fmt: skip
-    parser.add_argument("--only", choices=(_CUTS.name, _TABLES.name), help="one kind of row")
+    parser.add_argument("--only", choices=[kind.name for kind in _KINDS], help="one kind of row")
     parser.add_argument("--repeat", type=int, default=9, metavar="RUNS", help="default 9")
     parser.add_argument(
         "--most-seconds", type=float, default=20, metavar="S",
@@ -205,7 +249,7 @@ def main() -> int:
     asked = options.network or options.operators
     networks = options.network or ([] if asked else names)
     sizes = options.operators or ([] if asked else [1000, 10000])
-    kinds = [kind for kind in (_CUTS, _TABLES) if options.only in (None, kind.name)]
+    kinds = [kind for kind in _KINDS if options.only in (None, kind.name)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in networks:
