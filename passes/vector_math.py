@@ -34,7 +34,7 @@ class VectorMath:
         """Return the module without calls of these functions, but for those under a condition."""
         functions = dict(module.functions.items())
         for var, function in functions.items():
-            if isinstance(function, tirx.PrimFunc):
+            if isinstance(function, tirx.PrimFunc) and _has_calls(function):
                 functions[var] = _in_single_stores(
                     tvm_ffi.structural_map(function, (tirx.For, _in_vectorised_loop))
                 )
@@ -80,6 +80,13 @@ def _expanded(store: tirx.BufferStore, steps: _Steps) -> Any:
         return None
     last = steps.vectorised(tirx.BufferStore(store.buffer, value, store.indices))
     return emit.sequence([*steps.statements, last])
+
+
+def _has_calls(function: tirx.PrimFunc) -> bool:
+    """Whether it calls any of these functions: most do not, and rewriting takes long."""
+    names: set[str] = set()
+    tvm_ffi.structural_walk(function, (ir.Call, lambda call: names.add(_name(call))))
+    return not names.isdisjoint(_FORMS)
 
 
 def _name(call: Any) -> str:
