@@ -13,11 +13,14 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A process for each core; the tests of a file, which share what they build, in one of them.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not arm"
+	$(PYTEST) -m "not slow and not arm"
 
 test-all: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # Downloads an ARM machine for qemu to build/arm; apt installs qemu and a linker.
 test-arm: $(READY)
