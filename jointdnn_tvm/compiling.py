@@ -20,6 +20,7 @@ from jointdnn_tvm.cuda.packing import pack_imports
 from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
 from jointdnn_tvm.linking import find_linker
+from jointdnn_tvm.llvm_target import check_llvm_target
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
@@ -155,6 +156,9 @@ def tvm_target(profile: TargetProfile) -> tvm.target.Target:
     if "host" in description:
         description["host"] = _native(description["host"])
     description = _native(description)
+    for part in (description, description.get("host", {})):
+        if part.get("kind") == "llvm":
+            check_llvm_target(profile.name, part)
     try:
         return tvm.target.Target(description)
     except Exception as error:  # of many kinds

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from jointdnn_tvm.native_output import silenced
 
 if TYPE_CHECKING:
     import highspy
@@ -21,6 +20,7 @@ ONE = 0
 Terms = Mapping[int, float]
 """A sum of multiples of columns."""
 
+_STDOUT = 1  # there HiGHS greets before it can be told not to
 _TOLERANCE = 1e-9  # absolute, on rows and on columns that must be integers
 _COST_TOLERANCE = 1e-7  # absolute
 
@@ -93,7 +93,7 @@ def _run(
     """The name of the status, and what it means."""
     import highspy  # takes long, and few problems need it
 
-    with _quiet():
+    with silenced(_STDOUT):
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in _OPTIONS.items():
         highs.setOptionValue(option, value)
@@ -124,20 +124,6 @@ _OPTIONS = {
     "dual_feasibility_tolerance": _TOLERANCE,
     "small_matrix_value": 1e-12,
 }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what C code writes to standard output: HiGHS greets before it can be told not to."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _highs_model(program: Program, costs: Terms, *, relaxed: bool) -> highspy.HighsLp:
