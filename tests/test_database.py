@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.cost.database import CostDatabase, CostKey, Energy, Measurement, default_path
+from jointdnn_tvm.cost.database import (
+    CostDatabase,
+    CostKey,
+    Energy,
+    Measurement,
+    PairKey,
+    default_path,
+)
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 
 KEY = CostKey("conv:1234", "llvm -mcpu=cortex-a72", "raspberry", "tvm 0.27")
@@ -85,6 +93,29 @@ def test_an_older_file_is_brought_up(
         with CostDatabase.open(path) as database:
             assert database.get(KEY) == stored
             database.put(KEY, newer)
+            assert database.counts() == {"measurements": 1, "transfers": 0}
+
+
+def test_what_crossings_cost_a_pair_of_devices(tmp_path: Path) -> None:
+    slow = Transfer(1e-3, 2e-8, 3e-8, 5.85e6, 13.76e6, "measured:messages emulated slowdown 6x")
+    fast = Transfer(2e-4, 1e-8, 1e-8, 1e9, 1e9)
+    phone, other = PairKey("phone", "server", "tvm 0.27"), PairKey("server", "phone", "tvm 0.27")
+    with CostDatabase.open(tmp_path / "costs.sqlite") as database:
+        assert database.get_transfer(phone) is None
+        database.put_transfer(phone, slow)
+        database.put_transfer(other, fast)
+        assert database.counts() == {"measurements": 0, "transfers": 2}
+    with CostDatabase.open(tmp_path / "costs.sqlite") as database:
+        assert database.get_transfer(phone) == slow
+        assert database.get_transfer(other) == fast
+        database.put_transfer(phone, fast)
+        assert database.get_transfer(phone) == fast
+        assert database.get_transfer(replace(phone, versions="tvm 0.28")) is None
+        assert database.counts() == {"measurements": 0, "transfers": 2}
+    rows = sqlite3.connect(tmp_path / "costs.sqlite")
+    (measured_at,) = rows.execute("SELECT measured_at FROM transfers LIMIT 1").fetchone()
+    rows.close()
+    assert 0 <= time.time() - measured_at < 600
 
 
 def test_whether_it_is_steady() -> None:

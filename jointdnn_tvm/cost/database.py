@@ -15,11 +15,12 @@ from pathlib import Path
 from types import TracebackType
 
 from jointdnn_tvm.cost.confidence import TOLERANCE
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
-_SCHEMA = 3
+_SCHEMA = 4
 _PATIENCE_S = 30.0
 _TABLE = """
 CREATE TABLE measurements (
@@ -36,6 +37,16 @@ CREATE TABLE measurements (
     PRIMARY KEY (workload, target, device, versions)
 ) WITHOUT ROWID
 """
+_TRANSFERS = """
+CREATE TABLE IF NOT EXISTS transfers (
+    mobile TEXT NOT NULL,
+    cloud TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    transfer TEXT NOT NULL,
+    measured_at REAL NOT NULL,
+    PRIMARY KEY (mobile, cloud, versions)
+) WITHOUT ROWID
+"""
 _LATER = {"interval_s": "REAL", "energy": "TEXT"}  # format 1 has neither, files of 2 have either
 _KEY = "workload, target, device, versions"
 _VALUES = "latency_s, spread_s, repeats, reason, source, interval_s, energy"
@@ -47,6 +58,7 @@ _SELECT = (
     f"SELECT {_VALUES} FROM measurements "
     "WHERE workload = ? AND target = ? AND device = ? AND versions = ?"
 )
+_PAIR = "mobile = ? AND cloud = ? AND versions = ?"
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,15 @@ class CostKey:
     versions: str
 
 
+@dataclass(frozen=True)
+class PairKey:
+    """What the cost of crossings depends on: both devices, and what packs and carries messages."""
+
+    mobile: str
+    cloud: str
+    versions: str
+
+
 def default_path() -> Path:
     """The user's own database."""
     return user_cache() / "costs.sqlite"
@@ -125,6 +146,9 @@ def default_path() -> Path:
 
 class CostDatabase:
     """Open with `CostDatabase.open`; one object serves one thread at a time."""
+
+    format = _SCHEMA
+    """Of every file that is open: older ones are brought up to it."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -166,6 +190,29 @@ class CostDatabase:
         row = (*astuple(key), *timed, energy, time.time())
         with _explained(self.path):
             self._connection.execute(_INSERT, row)
+
+    def get_transfer(self, key: PairKey) -> Transfer | None:
+        """What crossings cost just that pair of devices, if it was measured."""
+        with _explained(self.path):
+            row = self._connection.execute(
+                f"SELECT transfer FROM transfers WHERE {_PAIR}", astuple(key)
+            ).fetchone()
+        return None if row is None else Transfer(**json.loads(row[0]))
+
+    def put_transfer(self, key: PairKey, transfer: Transfer) -> None:
+        """Store it in place of an older one, with the time."""
+        row = (*astuple(key), json.dumps(asdict(transfer)), time.time())
+        with _explained(self.path):
+            self._connection.execute("INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?, ?)", row)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows of each kind it holds."""
+        tables = ("measurements", "transfers")
+        with _explained(self.path):
+            return {
+                name: self._connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+                for name in tables
+            }
 
     def close(self) -> None:
         """Close the file."""
@@ -221,6 +268,7 @@ def _bring_up(connection: sqlite3.Connection) -> None:
     for name, kind in _LATER.items():
         if name not in columns:
             connection.execute(f"ALTER TABLE measurements ADD COLUMN {name} {kind}")
+    connection.execute(_TRANSFERS)
     connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 

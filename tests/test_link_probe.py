@@ -1,0 +1,113 @@
+"""The path to a device server: its link as it is shaped, and what messages take besides."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jointdnn_tvm.deploy.link_shaper import LinkShaper
+from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.link_probe import (
+    PROBE,
+    PathTimes,
+    probe_messages,
+    probe_path,
+)
+from jointdnn_tvm.runtime.message import decode, encode
+from jointdnn_tvm.runtime.remote import connect
+from jointdnn_tvm.runtime.stage_server import EXCHANGE
+from tests.deployment import DeviceServerKind, children, device_server
+
+UPLINK_BPS, DOWNLINK_BPS, RTT_S = 6e6, 14e6, 0.03
+
+
+@pytest.fixture(scope="module")
+def device(
+    serve_device: DeviceServerKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, Address]]:
+    """Process and address of a device server."""
+    with serve_device(tmp_path_factory.mktemp("device"), "--key", "cloud") as (server, address):
+        yield server.pid, address
+
+
+@pytest.fixture(scope="module")
+def shaped(device: tuple[int, Address]) -> Iterator[Address]:
+    rates = {"uplink_bps": UPLINK_BPS, "downlink_bps": DOWNLINK_BPS, "rtt_s": RTT_S}
+    with LinkShaper(device[1], **rates) as link:
+        yield link.address
+
+
+def test_the_link_is_found_as_it_is_shaped_and_messages_take_more(shaped: Address) -> None:
+    found = probe_path(shaped, "cloud", 20)
+    assert 8 / found.link.up_s_per_byte == pytest.approx(UPLINK_BPS, rel=0.1)
+    assert 8 / found.link.down_s_per_byte == pytest.approx(DOWNLINK_BPS, rel=0.1)
+    assert RTT_S < found.link.fixed_s < RTT_S + 0.01
+    assert found.messages.fixed_s > RTT_S
+    assert found.messages.up_s_per_byte > 0.9 * 8 / UPLINK_BPS
+    assert found.messages.down_s_per_byte > 0.9 * 8 / DOWNLINK_BPS
+    assert PathTimes.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_message_is_answered_with_as_much_as_it_wants(device: tuple[int, Address]) -> None:
+    with connect(device[1], deadline_s=20) as session:
+        function = session.function(EXCHANGE)
+        for size in (0, 1, 300_000):
+            message = encode({"answer_bytes": size}, {"sent": np.arange(7, dtype="uint8")})
+            with session.deadline(20, "exchanging"):
+                header, tensors = decode(bytes(function(message)))
+            assert header == {}
+            assert tensors["answer"].shape == (size,)
+            assert tensors["answer"].dtype == np.uint8
+            assert len(np.unique(tensors["answer"])) >= min(size, 256)
+        with pytest.raises(DeviceError, match="exchanging"), session.deadline(20, "exchanging"):
+            function(encode({"answer_bytes": -1}, {}))
+        with pytest.raises(DeviceError, match="exchanging"), session.deadline(20, "exchanging"):
+            function(b"nonsense")
+        assert session.alive
+
+
+def test_a_device_that_falls_silent(
+    device: tuple[int, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jointdnn_tvm.runtime.link_probe._EXCHANGE_S", 0.3)
+    with connect(device[1], deadline_s=20) as session:
+        (pid,) = children(device[0])
+        timer = threading.Timer(0.2, os.kill, (pid, signal.SIGSTOP))
+        timer.start()
+        with pytest.raises(DeviceError, match="did not answer within .* exchanging messages"):
+            probe_messages(session)
+        timer.join()
+
+
+def test_who_accepts_and_says_nothing() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(DeviceError, match=r"within 0\.2 s"),
+    ):
+        probe_path(Address(*silent.getsockname()), "cloud", 0.2)
+
+
+def test_a_device_times_its_own_path_to_another(shaped: Address, tmp_path: Path) -> None:
+    request = {"host": shaped.host, "port": shaped.port, "key": "cloud", "shortest_s": 0.005}
+    with (
+        device_server(tmp_path, "--key", "mobile") as (_, address),
+        connect(address, deadline_s=20) as session,
+    ):
+        ask = session.function(PROBE)
+        with session.deadline(60, "timing its path"):
+            answer = json.loads(ask(json.dumps({**request, "deadline_s": 20})))
+        found = PathTimes.from_json(answer)
+        assert 8 / found.link.up_s_per_byte == pytest.approx(UPLINK_BPS, rel=0.1)
+        assert found.messages.fixed_s > RTT_S
+        with session.deadline(60, "timing its path"):
+            answer = json.loads(ask(json.dumps({**request, "key": "other", "deadline_s": 20})))
+        assert "does not serve the key 'other'" in answer["why_not"]
