@@ -31,7 +31,7 @@ def test_a_deployment_that_is_well(lab: LoopbackLab, jointdnn: Command, tmp_path
 def test_without_a_tracker_only_this_machine(jointdnn: Command, tmp_path: Path) -> None:
     ended = jointdnn("doctor", "--costs", tmp_path / "costs")
     assert ended.code == 0, ended
-    assert "tracker" not in ended.out
+    assert "device" not in ended.out
     lines = ended.out.splitlines()
     assert all(line.split()[0] in ("ok", "warning") for line in lines[:-1])
     assert lines[0].startswith("ok       Python: ")

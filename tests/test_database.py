@@ -11,10 +11,12 @@ import pytest
 from jointdnn_tvm.cost.database import (
     CostDatabase,
     CostKey,
+    DatabaseFile,
     Energy,
     Measurement,
     PairKey,
     default_path,
+    look_into,
 )
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
@@ -88,12 +90,14 @@ def test_an_older_file_is_brought_up(
         name = column.split()[0]
         added, filled = f"ADD COLUMN {column}", f"SET {name} = '{value}'"
         _sqlite(path, f"ALTER TABLE measurements {added}", f"UPDATE measurements {filled}")
+    before = path.read_bytes()
+    assert look_into(path) == DatabaseFile(schema, {"measurements": 1})
+    assert path.read_bytes() == before
     newer = replace(TIMED, interval_s=1e-5, energy=ENERGY)
     for stored in (expected, newer, newer):
         with CostDatabase.open(path) as database:
             assert database.get(KEY) == stored
             database.put(KEY, newer)
-            assert database.counts() == {"measurements": 1, "transfers": 0}
 
 
 def test_what_crossings_cost_a_pair_of_devices(tmp_path: Path) -> None:
@@ -104,14 +108,13 @@ def test_what_crossings_cost_a_pair_of_devices(tmp_path: Path) -> None:
         assert database.get_transfer(phone) is None
         database.put_transfer(phone, slow)
         database.put_transfer(other, fast)
-        assert database.counts() == {"measurements": 0, "transfers": 2}
+    assert look_into(tmp_path / "costs.sqlite").rows == {"measurements": 0, "transfers": 2}
     with CostDatabase.open(tmp_path / "costs.sqlite") as database:
         assert database.get_transfer(phone) == slow
         assert database.get_transfer(other) == fast
         database.put_transfer(phone, fast)
         assert database.get_transfer(phone) == fast
         assert database.get_transfer(replace(phone, versions="tvm 0.28")) is None
-        assert database.counts() == {"measurements": 0, "transfers": 2}
     rows = sqlite3.connect(tmp_path / "costs.sqlite")
     (measured_at,) = rows.execute("SELECT measured_at FROM transfers LIMIT 1").fetchone()
     rows.close()
@@ -177,6 +180,8 @@ def test_refuses_what_is_not_ours(tmp_path: Path) -> None:
         before = path.read_bytes()
         with pytest.raises(CostError, match=f"{path} .*{complaint}.*--costs") as caught:
             CostDatabase.open(path)
+        with pytest.raises(CostError, match=f"{path} .*{complaint}.*--costs"):
+            look_into(path)
         assert "\n" not in str(caught.value)
         assert path.read_bytes() == before
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -147,9 +147,6 @@ def default_path() -> Path:
 class CostDatabase:
     """Open with `CostDatabase.open`; one object serves one thread at a time."""
 
-    format = _SCHEMA
-    """Of every file that is open: older ones are brought up to it."""
-
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
@@ -205,15 +202,6 @@ class CostDatabase:
         with _explained(self.path):
             self._connection.execute("INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?, ?)", row)
 
-    def counts(self) -> dict[str, int]:
-        """How many rows of each kind it holds."""
-        tables = ("measurements", "transfers")
-        with _explained(self.path):
-            return {
-                name: self._connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-                for name in tables
-            }
-
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -232,35 +220,58 @@ class CostDatabase:
         self.close()
 
 
+@dataclass(frozen=True)
+class DatabaseFile:
+    """What a file says of itself: its format, and how many rows each of its tables has."""
+
+    format: int
+    rows: Mapping[str, int]
+
+
+def look_into(path: Path) -> DatabaseFile:
+    """Read a file and leave it as it is; CostError as of `CostDatabase.open`."""
+    with _explained(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _PATIENCE_S, uri=True)
+        with closing(connection):
+            schema = _schema(path, connection)
+            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            rows = {name: _value(connection, f"SELECT count(*) FROM {name}") for (name,) in names}
+    return DatabaseFile(schema, rows)
+
+
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
     """Make the table in an empty file, bring an older one up; refuse a file that is not ours."""
     connection.execute("BEGIN IMMEDIATE")  # of two processes that create it, one waits here
     try:
-        application, schema, tables = (
-            connection.execute(question).fetchone()[0]
-            for question in (
-                "PRAGMA application_id",
-                "PRAGMA user_version",
-                "SELECT count(*) FROM sqlite_master",
-            )
-        )
-        if application == 0 and tables == 0:
+        questions = ("PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
+        if not any(_value(connection, question) for question in questions):
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            schema = 1
-        elif application != _APPLICATION_ID:
-            raise CostError(f"{path} is not a measurement database; choose another with --costs")
-        elif not 1 <= schema <= _SCHEMA:
-            raise CostError(
-                f"{path} was written by another version of jointdnn (format {schema}, this one "
-                f"has {_SCHEMA}); upgrade, or choose another file with --costs"
-            )
+            connection.execute("PRAGMA user_version = 1")
+        schema = _schema(path, connection)
         if schema < _SCHEMA:
             _bring_up(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _schema(path: Path, connection: sqlite3.Connection) -> int:
+    """The format of a file; CostError when it is not ours, or newer."""
+    schema = _value(connection, "PRAGMA user_version")
+    if _value(connection, "PRAGMA application_id") != _APPLICATION_ID:
+        raise CostError(f"{path} is not a measurement database; choose another with --costs")
+    if not 1 <= schema <= _SCHEMA:
+        raise CostError(
+            f"{path} was written by another version of jointdnn (format {schema}, this one "
+            f"has {_SCHEMA}); upgrade, or choose another file with --costs"
+        )
+    return schema
+
+
+def _value(connection: sqlite3.Connection, question: str) -> int:
+    return int(connection.execute(question).fetchone()[0])
 
 
 def _bring_up(connection: sqlite3.Connection) -> None:

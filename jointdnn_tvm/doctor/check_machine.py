@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from jointdnn_tvm.cost.database import CostDatabase, default_path
+from jointdnn_tvm.cost.database import default_path, look_into
 from jointdnn_tvm.doctor.finding import Finding, failure, ok, warning
 from jointdnn_tvm.errors import JointdnnError, LinkError
 from jointdnn_tvm.linking import linker_command
@@ -50,12 +50,10 @@ def check_llvm() -> Finding:
     try:
         from tvm.target import codegen
 
-        version, targets = codegen.llvm_version_major(allow_none=True), codegen.llvm_get_targets()
+        version, targets = codegen.llvm_version_major(), codegen.llvm_get_targets()
     except Exception as error:  # of many kinds: there is no compiler
         return _no_compiler(str(error))
-    if version is None:
-        return _no_compiler("it was built without LLVM")
-    missing = [name for name in ("aarch64", "x86-64") if name not in targets]
+    missing = sorted({"aarch64", "x86_64"} - {str(name) for name in targets})
     if missing:
         return warning(
             "LLVM", f"{version}, which cannot compile for {', '.join(missing)}; install TVM's wheel"
@@ -114,17 +112,16 @@ def check_costs(path: Path | None = None) -> Finding:
         path = path or default_path()
         if not path.exists():
             return ok(about, f"none yet; measuring makes {path}", path=str(path))
-        with CostDatabase.open(path) as database:
-            counts, version = database.counts(), database.format
+        file = look_into(path)
     except JointdnnError as error:
         return failure(about, error)
     size_bytes = path.stat().st_size
-    rows = ", ".join(f"{count} {name}" for name, count in counts.items())
+    rows = ", ".join(f"{count} {name}" for name, count in file.rows.items())
     return ok(
         about,
-        f"{path}: {rows}, {size_bytes / 1e6:.1f} MB, format {version}",
+        f"{path}: {rows}, {size_bytes / 1e6:.1f} MB, format {file.format}",
         path=str(path),
         size_bytes=size_bytes,
-        format=version,
-        **counts,
+        format=file.format,
+        rows=dict(file.rows),
     )
