@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,9 @@ import pytest
 
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
 from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.runtime import link_probe
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.exchange_times import Exchange
 from jointdnn_tvm.runtime.link_probe import (
     PROBE,
     PathTimes,
@@ -78,14 +79,17 @@ def test_a_message_is_answered_with_as_much_as_it_wants(device: tuple[int, Addre
 def test_a_device_that_falls_silent(
     device: tuple[int, Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jointdnn_tvm.runtime.link_probe._EXCHANGE_S", 0.3)
+    monkeypatch.setattr(link_probe, "_EXCHANGE_S", 0.3)
     with connect(device[1], deadline_s=20) as session:
         (pid,) = children(device[0])
-        timer = threading.Timer(0.2, os.kill, (pid, signal.SIGSTOP))
-        timer.start()
+
+        def time_after_stopping(exchange: Exchange, *_: float) -> object:
+            os.kill(pid, signal.SIGSTOP)
+            return exchange(0, 0)
+
+        monkeypatch.setattr(link_probe, "time_exchanges", time_after_stopping)
         with pytest.raises(DeviceError, match=r"did not answer within .* exchanging"):
             probe_messages(session)
-        timer.join()
 
 
 def test_who_accepts_and_says_nothing() -> None:
@@ -97,7 +101,7 @@ def test_who_accepts_and_says_nothing() -> None:
 
 
 def test_a_device_times_its_own_path_to_another(shaped: Address, tmp_path: Path) -> None:
-    request = {"host": shaped.host, "port": shaped.port, "key": "cloud", "shortest_s": 0.005}
+    request = {"host": shaped.host, "port": shaped.port, "key": "cloud"}
     with (
         device_server(tmp_path, "--key", "mobile") as (_, address),
         connect(address, deadline_s=20) as session,

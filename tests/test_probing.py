@@ -140,7 +140,6 @@ def test_a_mobile_without_python(tmp_path: Path) -> None:
 def test_a_mobile_that_cannot_reach_the_cloud(
     devices: Devices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_probe, "_BUDGET_S", 0.1)
     real = RemoteSession.function
 
     def function(session: RemoteSession, name: str) -> object:

@@ -22,6 +22,7 @@ _GROWTH = 4
 _LARGEST_SHARE = 0.1  # of the budget, that a single exchange may take
 _SIZES = 3  # the largest ones of each direction; smaller ones tell little of a rate
 _ROUNDS = 9
+_COMPUTING = 0.2  # of the shortest sample, at most before each exchange
 _FASTEST_S_PER_BYTE = 1e-12
 
 Exchange = Callable[[int, int], object]
@@ -58,8 +59,9 @@ def time_exchanges(
 ) -> ExchangeTimes:
     """Time exchanges of several sizes for about `budget_s` or less, and fit the line to them.
 
-    A sample is the mean of as many exchanges as fill `shortest_s`, which on a device whose speed
-    is emulated must be several rounds of that.
+    A sample is the mean of as many exchanges as fill `shortest_s`. On a device whose speed is
+    emulated that must be several rounds of the rhythm in which it is stopped, and exchanges must
+    not fall into step with that: so each comes after computing for a random moment.
     """
     return fit(take_samples(exchange, budget_s, shortest_s))
 
@@ -71,15 +73,16 @@ def take_samples(exchange: Exchange, budget_s: float, shortest_s: float) -> list
     is always finished, and nine are enough.
     """
     until = time.monotonic() + budget_s
+    source = random.Random(0)
 
     def sample(sizes: Sizes) -> Sample:
-        begin = now = time.perf_counter()
-        count = 0
-        while count == 0 or now - begin < shortest_s:
+        took: list[float] = []
+        while sum(took) < shortest_s:
+            _compute(source.uniform(0, _COMPUTING * shortest_s))
+            begin = time.perf_counter()
             exchange(*sizes)
-            now = time.perf_counter()
-            count += 1
-        return Sample(*sizes, (now - begin) / count)
+            took.append(time.perf_counter() - begin)
+        return Sample(*sizes, statistics.fmean(took))
 
     def grow(sizes_of: Callable[[int], Sizes]) -> list[Sample]:
         """Of sizes from the smallest, each so much larger than the one before."""
@@ -98,9 +101,8 @@ def take_samples(exchange: Exchange, budget_s: float, shortest_s: float) -> list
     up, down = grow(lambda size: (size, 0)), grow(lambda size: (0, size))
     plan = [(s.up_bytes, s.down_bytes) for s in (empty, *up[-_SIZES:], *down[-_SIZES:])]
     samples = [empty, *up, *down]
-    order = random.Random(0)
     for finished in range(_ROUNDS):
-        order.shuffle(plan)
+        source.shuffle(plan)
         for sizes in plan:
             if finished and time.monotonic() > until:
                 return samples
@@ -108,11 +110,19 @@ def take_samples(exchange: Exchange, budget_s: float, shortest_s: float) -> list
     return samples
 
 
+def _compute(seconds: float) -> None:
+    """Keep this thread's processor busy for so long, as a stage does before a crossing."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
 def fit(samples: Sequence[Sample]) -> ExchangeTimes:
     """The line through the median of the empty exchanges that is nearest to the others.
 
-    Nearest means that the sum of the relative distances is least: for each direction the slopes'
-    median, each weighted by its bytes a second. So outliers do not move it while they are few.
+    Nearest means that the sum of the distances in seconds is least: for each direction the slopes'
+    median, each weighted by its bytes. So outliers do not move it while they are few, and where
+    exchanges are no line it is right for the large ones, which take the time.
     """
     fixed_s = statistics.median(s.seconds for s in samples if not s.up_bytes + s.down_bytes)
     up = _slope([(s.up_bytes, s.seconds) for s in samples if s.up_bytes], fixed_s)
@@ -124,7 +134,7 @@ def fit(samples: Sequence[Sample]) -> ExchangeTimes:
 
 def _slope(points: Sequence[tuple[int, float]], fixed_s: float) -> float:
     """The weighted median, not below what any link could do."""
-    slopes = sorted(((seconds - fixed_s) / size, size / seconds) for size, seconds in points)
-    up_to = list(itertools.accumulate(weight for _, weight in slopes))
+    slopes = sorted(((seconds - fixed_s) / size, size) for size, seconds in points)
+    up_to = list(itertools.accumulate(size for _, size in slopes))
     middle, _ = slopes[bisect.bisect_left(up_to, up_to[-1] / 2)]
     return max(middle, _FASTEST_S_PER_BYTE)

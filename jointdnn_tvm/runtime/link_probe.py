@@ -24,7 +24,7 @@ from jointdnn_tvm.runtime.remote import RemoteSession, connect
 from jointdnn_tvm.runtime.stage_server import EXCHANGE
 
 PROBE = "jointdnn.probe_path"
-_BUDGET_S = 2.0  # for each of the two
+BUDGET_S, SHORTEST_S = 2.0, 0.005
 _EXCHANGE_S = 20.0
 
 
@@ -46,28 +46,37 @@ class PathTimes:
 
 
 def probe_path(
-    address: Address, key: str, deadline_s: float = 10.0, shortest_s: float = 0.005
+    address: Address,
+    key: str,
+    deadline_s: float = 10.0,
+    budget_s: float = BUDGET_S,
+    shortest_s: float = SHORTEST_S,
 ) -> PathTimes:
-    """Time both to the device server at `address`, in up to four seconds.
+    """Time both to the device server at `address`, each for about `budget_s` or less.
 
     `deadline_s` is for opening a session there, which waits for those before it; `shortest_s` is
     for `time_exchanges`. DeviceError when the device does not answer, or is another server.
     """
     with connect(address, key, deadline_s) as session:
-        link = probe_link(address, deadline_s, shortest_s)
-        return PathTimes(link, probe_messages(session, shortest_s))
+        link = probe_link(address, deadline_s, budget_s, shortest_s)
+        return PathTimes(link, probe_messages(session, budget_s, shortest_s))
 
 
 def probe_link(
-    address: Address, deadline_s: float = 10.0, shortest_s: float = 0.005
+    address: Address,
+    deadline_s: float = 10.0,
+    budget_s: float = BUDGET_S,
+    shortest_s: float = SHORTEST_S,
 ) -> ExchangeTimes:
-    """Time plain bytes, in up to two seconds, whether the device has a session or not."""
+    """Time plain bytes, whether the device has a session or not."""
     with ByteConnection(address, deadline_s) as connection:
-        return time_exchanges(connection.exchange, _BUDGET_S, shortest_s)
+        return time_exchanges(connection.exchange, budget_s, shortest_s)
 
 
-def probe_messages(session: RemoteSession, shortest_s: float = 0.005) -> ExchangeTimes:
-    """Time messages in an open session, in up to two seconds."""
+def probe_messages(
+    session: RemoteSession, budget_s: float = BUDGET_S, shortest_s: float = SHORTEST_S
+) -> ExchangeTimes:
+    """Time messages in an open session."""
     answer = session.function(EXCHANGE)
 
     def exchange(up_bytes: int, down_bytes: int) -> None:
@@ -77,7 +86,7 @@ def probe_messages(session: RemoteSession, shortest_s: float = 0.005) -> Exchang
         if [tensor.size for tensor in received.values()] != [down_bytes]:
             raise DeviceError(f"{session} answered with another size than it was asked for")
 
-    return time_exchanges(exchange, _BUDGET_S, shortest_s)
+    return time_exchanges(exchange, budget_s, shortest_s)
 
 
 def register(find_file: Callable[[str], Path]) -> None:
@@ -86,11 +95,9 @@ def register(find_file: Callable[[str], Path]) -> None:
 
     def probe(text: str) -> str:
         request = json.loads(text)
-        address = Address(request["host"], request["port"])
+        address = Address(request.pop("host"), request.pop("port"))
         try:
-            times = probe_path(
-                address, request["key"], request["deadline_s"], request["shortest_s"]
-            )
+            times = probe_path(address, **request)
         except DeviceError as error:
             return json.dumps({"why_not": str(error)})
         return json.dumps(times.to_json())
