@@ -36,6 +36,7 @@ from jointdnn_tvm.targets import TargetProfile, load_target
 Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
 
 _TIMING_PATH = "timing messages between the devices"
+_STRAY = 0.1  # from the line that messages should lie on
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,17 @@ def _transfer(
     """What crossings cost the devices, and why that is not known."""
     report(_TIMING_PATH, 0, 1)
     try:
-        return find_transfer(devices, costs), ()
+        transfer = find_transfer(devices, costs)
     except DeviceError as error:
         return None, (f"crossings are taken to cost the link's time only: {error}",)
     finally:
         report(_TIMING_PATH, 1, 1)
+    if transfer.error <= _STRAY:
+        return transfer, ()
+    return transfer, (
+        f"messages between the devices took {transfer.error:.0%} more or less than their sizes "
+        "explain: a device or the link was busy",
+    )
 
 
 @contextmanager

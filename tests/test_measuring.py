@@ -75,6 +75,11 @@ def test_crossings_that_cannot_be_timed_are_doubted(
     costs = measure(branching, devices=devices, database=tmp_path / "costs")
     assert costs.transfer is None
     assert "crossings are taken to cost the link's time only: it has no Python" in costs.doubts
+    stray = replace(TRANSFER, error=0.25)
+    monkeypatch.setattr(measuring, "find_transfer", lambda devices, database: stray)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert costs.transfer == stray
+    assert "messages between the devices took 25% more or less than" in str(costs.doubts)
 
 
 def test_other_passes_are_measured_anew(

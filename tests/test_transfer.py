@@ -55,6 +55,7 @@ def test_it_is_what_messages_take_over_plain_bytes() -> None:
     assert found.down_s_per_byte == pytest.approx(2e-6)
     assert found.uplink_bps == pytest.approx(1e6)
     assert found.downlink_bps == pytest.approx(2e6)
+    assert found.error == 0.02
     assert found.source == "measured:messages emulated slowdown 6x"
     assert PathTimes.from_json(times.to_json()) == times
 

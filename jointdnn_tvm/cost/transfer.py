@@ -19,7 +19,8 @@ class Transfer:
     """a (`call_s`, both ways together) and c of a pair of devices, each way.
 
     They are what messages took over what plain bytes took on a link of `uplink_bps` and
-    `downlink_bps`: the faster it was, the surer they are.
+    `downlink_bps`: the faster it was, the surer they are. `error` is the median of the messages'
+    relative distances from the line.
     """
 
     call_s: float
@@ -28,6 +29,7 @@ class Transfer:
     uplink_bps: float
     downlink_bps: float
     source: str = SOURCE
+    error: float = 0.0
 
     @classmethod
     def of(cls, times: PathTimes, source: str = SOURCE) -> Transfer:
@@ -40,6 +42,7 @@ class Transfer:
             8 / link.up_s_per_byte,
             8 / link.down_s_per_byte,
             source,
+            messages.error,
         )
 
     def over(self, link: Link, busy_w: float) -> Link:
