@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +20,12 @@ from jointdnn_tvm.doctor.check_deployment import check_deployment, check_device
 from jointdnn_tvm.doctor.finding import Finding
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.remote import connect
+from jointdnn_tvm.runtime.tracker_client import tracker_summary
 from tests import fake_sensors
-from tests.deployment import DeviceServerKind, device_server, running
+from tests.deployment import DeviceServerKind, device_server, eventually, running
 from tests.native_programs import native_device_server
+
+NOWHERE = Address("127.0.0.1", 9)
 
 
 def look(tracker: Address, deadline_s: float = 20.0) -> list[Finding]:
@@ -114,12 +121,37 @@ def test_one_that_is_gone(tracker: Address) -> None:
     assert "nobody listens there" in session.text
 
 
+@contextmanager
+def tvms_own_server(tracker: Address, key: str) -> Iterator[Address]:
+    """In a process group of its own, as what it starts may outlive it."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        address = Address(*unused.getsockname())
+    words = ["--host", address.host, "--port", str(address.port), "--key", key]
+    words += ["--port-end", str(address.port + 1), "--tracker", str(tracker), "--silent"]
+    command = [sys.executable, "-m", "tvm.exec.rpc_server", *words]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert eventually(lambda: tracker_summary(tracker)["server_info"], 60)
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def test_tvms_own_server(tracker: Address) -> None:
+    with tvms_own_server(tracker, "stock") as address:
+        known, link, identity = look(tracker)
+    assert known.facts["keys"] == {"stock": 1}
+    assert (link.status, identity.status) == ("warning", "warning")
+    assert identity.about == f"device stock {address}"
+    assert "start `jointdnn device` there" in identity.text
+
+
 def test_one_that_somebody_else_uses(serve_device: DeviceServerKind, tmp_path: Path) -> None:
     with (
         serve_device(tmp_path, "--key", "phone") as (_, address),
         connect(address, deadline_s=20),
     ):
-        link, session = check_device(address, "phone", 1.0)
+        link, session = check_device(NOWHERE, "phone", address, 1.0)
     assert (link.status, session.status) == ("ok", "warning")
     assert "busy" in session.text
 
@@ -127,7 +159,7 @@ def test_one_that_somebody_else_uses(serve_device: DeviceServerKind, tmp_path: P
 def test_another_version_of_tvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "tvm_version", "0.99")
     with device_server(tmp_path, "--key", "phone") as (_, address):
-        _, identity, _ = check_device(address, "phone", 20)
+        _, identity, _ = check_device(NOWHERE, "phone", address, 20)
     assert identity.status == "failure"
     assert identity.text.endswith("pip install apache-tvm==0.99 on the device")
 
@@ -136,9 +168,9 @@ def test_sensors(tmp_path: Path) -> None:
     words = ("--key", "phone", "--sensors", str(tmp_path), "--slowdown", "2")
     with device_server(tmp_path, *words) as (_, address):
         files = fake_sensors.jetson(tmp_path)
-        _, identity, found = check_device(address, "phone", 20)
+        _, identity, found = check_device(NOWHERE, "phone", address, 20)
         fake_sensors.write(files, curr1_input="n/a")
-        _, _, broken = check_device(address, "phone", 20)
+        _, _, broken = check_device(NOWHERE, "phone", address, 20)
     assert "EMULATED 2x slower" in identity.text
     assert identity.facts["emulated"] is True
     assert (found.status, found.text) == ("ok", "ina3221 VDD_IN")
@@ -149,7 +181,7 @@ def test_sensors(tmp_path: Path) -> None:
 
 def test_a_server_without_sensors(tmp_path: Path) -> None:
     with native_device_server()(tmp_path, "--key", "phone") as (_, address):
-        _, _, sensor = check_device(address, "phone", 20)
+        _, _, sensor = check_device(NOWHERE, "phone", address, 20)
     assert (sensor.status, sensor.text) == (
         "ok",
         "this device server reads none; energy is modelled",

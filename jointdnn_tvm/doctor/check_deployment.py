@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from jointdnn_tvm.doctor.finding import Finding, failure, ok, warning
 from jointdnn_tvm.errors import DeviceError, ProfileError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import probe_link
-from jointdnn_tvm.runtime.remote import RemoteSession, connect
+from jointdnn_tvm.runtime.remote import RemoteSession, connect, request
 from jointdnn_tvm.runtime.tracker_client import tracker_summary
 from jointdnn_tvm.targets import load_target
 
@@ -40,27 +41,47 @@ def check_deployment(tracker: Address, deadline_s: float, report: Progress) -> I
     yield ok(about, f"devices: {text}", keys=keys)
     for done, (key, host, port) in enumerate(devices):
         report("looking at the devices", done, len(devices))
-        yield from check_device(Address(host, port), key, deadline_s)
+        yield from check_device(tracker, key, Address(host, port), deadline_s)
     report("looking at the devices", len(devices), len(devices))
 
 
-def check_device(address: Address, key: str, deadline_s: float) -> Iterator[Finding]:
+def check_device(
+    tracker: Address, key: str, address: Address, deadline_s: float
+) -> Iterator[Finding]:
     """The link to it, who it is, and its sensor; each with its `key` and `address`."""
-    for finding in _check_device(address, key, deadline_s):
-        facts = {"key": key, "address": str(address), **finding.facts}
-        yield replace(finding, facts=facts)
-
-
-def _check_device(address: Address, key: str, deadline_s: float) -> Iterator[Finding]:
     about = f"device {key} {address}"
     link = _check_link(address, f"{about}: link", deadline_s)
-    yield link
+    is_ours = link.status == "ok"
+    facts = {"key": key, "address": str(address)}
+    for finding in (link, *_check_inside(tracker, key, address, deadline_s, is_ours)):
+        yield replace(finding, facts={**facts, **finding.facts})
+
+
+def _check_inside(
+    tracker: Address, key: str, address: Address, deadline_s: float, is_ours: bool
+) -> Iterator[Finding]:
+    about = f"device {key} {address}"
     try:
-        with connect(address, key, deadline_s) as session:
+        with _open(tracker, key, address, deadline_s, is_ours) as session:
             yield from _check_session(_Asking(session, deadline_s), about)
     except DeviceError as error:
         # One that exchanges bytes is there: perhaps another client has the session.
-        yield warning(about, error) if link.status == "ok" else failure(about, error)
+        yield warning(about, error) if is_ours else failure(about, error)
+
+
+def _open(
+    tracker: Address, key: str, address: Address, deadline_s: float, is_ours: bool
+) -> RemoteSession:
+    try:
+        return connect(address, key, deadline_s)
+    except DeviceError:
+        if not is_ours:  # TVM's own server takes only whom the tracker sends
+            with suppress(DeviceError):
+                session = request(tracker, key, deadline_s)
+                if session.address == address:
+                    return session
+                session.close()
+        raise
 
 
 def _check_link(address: Address, about: str, deadline_s: float) -> Finding:
@@ -100,7 +121,8 @@ def _check_session(ask: _Asking, about: str) -> Iterator[Finding]:
     info = ask("jointdnn.device_info")
     if info is None:
         yield warning(
-            about, "a TVM RPC server that tells nothing of itself; start `jointdnn device` there"
+            about,
+            "TVM's own server: it measures, but runs no bundle; start `jointdnn device` there",
         )
         return
     yield _check_runtime(info, about)
