@@ -116,7 +116,7 @@ def test_one_that_is_gone(tracker: Address) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with registered(tracker, "gone", port):
-        _, link, session = look(tracker)
+        _, link, session = look(tracker, 1.0)
     assert (link.status, session.status) == ("warning", "failure")
     assert "nobody listens there" in session.text
 

@@ -122,7 +122,7 @@ def _check_session(ask: _Asking, about: str) -> Iterator[Finding]:
     if info is None:
         yield warning(
             about,
-            "TVM's own server: it measures, but runs no bundle; start `jointdnn device` there",
+            "TVM's own server, which runs no bundle; start `jointdnn device` there",
         )
         return
     yield _check_runtime(info, about)
