@@ -146,4 +146,5 @@ def plan(
         profile,
         {**costs.sources(), "link": profile.how},
         costs.measured,
+        costs.transfer,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
     SIDES,
@@ -34,7 +35,7 @@ class Plan:
 
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
-    database before.
+    database before. `transfer` is what crossings cost the devices, which `problem.link` has in it.
     """
 
     problem: Problem
@@ -45,6 +46,7 @@ class Plan:
     link: LinkProfile
     sources: Mapping[str, str]
     newly_measured: int
+    transfer: Transfer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,27 @@ def test_it_is_what_messages_take_over_plain_bytes() -> None:
     assert found.error == 0.02
     assert found.source == "measured:messages emulated slowdown 6x"
     assert PathTimes.from_json(times.to_json()) == times
+
+
+@given(rates_bps, st.floats(0, 1), costs, costs, costs)
+def test_the_links_own_values_are_found_again(
+    rate_bps: float, rtt_s: float, a: float, up_c: float, down_c: float
+) -> None:
+    transfer = Transfer(a, up_c, down_c, 1e9, 1e9)
+    found = transfer.over(Link(rate_bps, rate_bps, rtt_s), busy_w=0)
+    assert transfer.own_value("rtt_s", found.rtt_s) == pytest.approx(rtt_s)
+    for condition in ("uplink_bps", "downlink_bps"):
+        own = transfer.own_value(condition, getattr(found, condition))
+        assert 8 / own == pytest.approx(8 / rate_bps, rel=1e-6, abs=1e-15)
+    assert transfer.own_value("slowdown", 3.0) == 3.0
+
+
+def test_no_link_is_faster_than_what_packs_the_messages() -> None:
+    transfer = Transfer(0.01, 2e-7, 0, 1e9, 1e9)
+    assert transfer.own_value("uplink_bps", 3.9e7) > 1e9
+    assert transfer.own_value("uplink_bps", 4.1e7) == math.inf
+    assert transfer.own_value("downlink_bps", 4.1e7) == pytest.approx(4.1e7)
+    assert transfer.own_value("rtt_s", 0.005) == 0
 
 
 def test_on_a_slow_link_noise_makes_no_message_cheaper_than_its_bytes() -> None:

@@ -6,6 +6,7 @@ sides takes their processors' time: c for a byte of a message, a for a visit to 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from jointdnn_tvm.placement import Link
@@ -44,6 +45,19 @@ class Transfer:
             source,
             messages.error,
         )
+
+    def own_value(self, condition: str, value: float) -> float:
+        """The link's own rate or round trip where crossings find `value`; infinite where none is.
+
+        `condition` is one that `placement.explain` varies; those of the cloud stay as they are.
+        """
+        if condition == "rtt_s":
+            return max(value - self.call_s, 0.0)
+        costs = {"uplink_bps": self.up_s_per_byte, "downlink_bps": self.down_s_per_byte}
+        if condition not in costs:
+            return value
+        link_s_per_byte = 8 / value - costs[condition]
+        return 8 / link_s_per_byte if link_s_per_byte > 0 else math.inf
 
     def over(self, link: Link, busy_w: float) -> Link:
         """The link as crossings find it: its rates lower, its round trip longer.
