@@ -36,7 +36,6 @@ from jointdnn_tvm.targets import TargetProfile, load_target
 Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
 
 _TIMING_PATH = "timing messages between the devices"
-_STRAY = 0.1  # from the line that messages should lie on
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _transfer(
         return None, (f"crossings are taken to cost the link's time only: {error}",)
     finally:
         report(_TIMING_PATH, 1, 1)
-    if transfer.error <= _STRAY:
+    if transfer.steady:
         return transfer, ()
     return transfer, (
         f"messages between the devices took {transfer.error:.0%} more or less than their sizes "

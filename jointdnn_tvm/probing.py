@@ -63,8 +63,9 @@ def probe(
 
     Where the mobile device cannot do that, the link from this machine to the cloud device is timed
     in its place, and the link's `source` says so and why. The radio's power is that of `radio`.
-    The `database` keeps what crossings cost, unless it knows that from a faster link: the less the
-    link takes, the better what remains is known. DeviceError when a device cannot be reached.
+    The `database` keeps what crossings cost if it is steady, unless it knows that from a faster
+    link: the less the link takes, the better what remains is known. DeviceError when a device
+    cannot be reached.
     """
     with _both(devices) as pair:
         try:
@@ -75,7 +76,7 @@ def probe(
     transfer = pair.transfer(times)
     if database is not None:
         known = database.get_transfer(pair.key)
-        if known is None or known.uplink_bps < transfer.uplink_bps:
+        if transfer.steady and (known is None or known.uplink_bps < transfer.uplink_bps):
             database.put_transfer(pair.key, transfer)
     where = f"{pair.mobile.name} to {pair.cloud.name}{pair.mobile.emulated}"
     return ProbedPath(_profile(times.link, where, radio), transfer)
@@ -84,13 +85,14 @@ def probe(
 def find_transfer(devices: Devices, database: CostDatabase) -> Transfer:
     """What crossings cost the two devices: what the database knows, else measured now.
 
-    DeviceError when it cannot be measured.
+    It is kept if it is steady. DeviceError when it cannot be measured.
     """
     with _both(devices) as pair:
         known = database.get_transfer(pair.key)
         if known is None:
             known = pair.transfer(pair.time_path())
-            database.put_transfer(pair.key, known)
+            if known.steady:
+                database.put_transfer(pair.key, known)
         return known
 
 

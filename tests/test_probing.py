@@ -79,6 +79,17 @@ def test_what_crossings_cost_is_measured_once(
         assert find_transfer(devices, database) == first
 
 
+def test_what_was_measured_while_something_was_busy_is_not_kept(
+    devices: Devices, tmp_path: Path, asked: list[PathTimes]
+) -> None:
+    asked.append(replace(TIMES, messages=replace(TIMES.messages, error=0.3)))
+    with CostDatabase.open(tmp_path / "costs") as database:
+        assert not find_transfer(devices, database).steady
+        probe(devices, database=database)
+        asked.append(TIMES)
+        assert find_transfer(devices, database).steady
+
+
 def test_a_faster_link_knows_better(
     devices: Devices, tmp_path: Path, asked: list[PathTimes]
 ) -> None:

@@ -13,6 +13,7 @@ from jointdnn_tvm.placement import Link
 from jointdnn_tvm.runtime.link_probe import PathTimes
 
 SOURCE = "measured:messages"
+_STRAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Transfer:
     downlink_bps: float
     source: str = SOURCE
     error: float = 0.0
+
+    @property
+    def steady(self) -> bool:
+        """Whether the messages lay on a line; else a device or the link was busy."""
+        return self.error <= _STRAY
 
     @classmethod
     def of(cls, times: PathTimes, source: str = SOURCE) -> Transfer:
