@@ -128,10 +128,24 @@ class _Rewriter(PyExprMutator):
             kernel = _CHOICES[name](call, self._profile)
             if kernel is not None:
                 return self._call(kernel, *call.args)
+        if name == "relax.nn.conv2d":
+            return self._changing_convolution(call)
         if name == "relax.matmul":
             return self._product(call, dims(op))
         plain = _PLAIN_CHOICES[name](call, dims(op)) if name in _PLAIN_CHOICES else None
         return call if plain is None else self._emit(plain.compute, call.args, plain.name)
+
+    def _changing_convolution(self, call: relax.Call) -> relax.Expr:
+        """Over a kernel that is no weight: it is packed at run time."""
+        plain = _plain_convolution(call)
+        if plain is None:
+            return call
+        x, w = call.args
+        if not isinstance(plain, Depthwise):
+            packing = plain.packing(self._profile)
+            pack = self.builder_.call_te(packing.compute, w, primfunc_name_hint="pack")
+            w = self.builder_.emit(pack)
+        return self._emit(plain.compute, (x, w), plain.name)
 
     def _product(self, call: relax.Call, shape: Sequence[int]) -> relax.Expr:
         """Of two activations; one that is only transposed is read where it was before."""
@@ -179,7 +193,7 @@ def _holds_floats(expr: relax.Expr) -> bool:
     return has_static_shape(expr) and str(expr.ty.dtype) == "float32" and 0 not in dims(expr)
 
 
-def _convolution(call: relax.Call, profile: TargetProfile) -> Kernel | None:
+def _plain_convolution(call: relax.Call) -> Convolution | Depthwise | None:
     attrs = call.attrs
     if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NHWC", "HWIO", "NHWC"):
         return None
@@ -188,8 +202,14 @@ def _convolution(call: relax.Call, profile: TargetProfile) -> Kernel | None:
         tuple(int(v) for v in values) for values in (attrs.strides, attrs.padding, attrs.dilation)
     )
     plain = Convolution(x, w, strides, padding, dilation, int(attrs.groups))  # type: ignore[arg-type]
-    if plain.groups == x[3] == w[3]:
-        return Depthwise(plain)
+    depthwise = Depthwise(plain)
+    return depthwise if plain.groups == x[3] == w[3] and depthwise.is_narrow else plain
+
+
+def _convolution(call: relax.Call, profile: TargetProfile) -> Kernel | None:
+    plain = _plain_convolution(call)
+    if not isinstance(plain, Convolution):
+        return plain
     forms: list[Convolution | Winograd] = [plain, *fast_algorithms(plain)]
     return min(forms, key=lambda form: form.seconds(profile))
 

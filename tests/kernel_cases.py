@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,12 @@ def convolution(image: Shape, kernel: Shape, then: str = "", **options: Any) -> 
     extra = [f"{name}{_text(value)}" for name, value in options.items()]
     name = "_".join(["conv", _text(image), _text(kernel), *extra])
     return _followed(name, (image, kernel), shape, compute, expect, then)
+
+
+def changing(case: Case) -> Case:
+    """The same, nothing fused, with a kernel that is no weight: it is packed at run time."""
+    (image,), (kernel,) = case.inputs, case.weights
+    return replace(case, name=f"{case.name}_changing", inputs=(image, kernel), weights=())
 
 
 def convolve(

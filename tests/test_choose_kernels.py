@@ -162,6 +162,27 @@ def test_operators_between_activations_get_a_kernel(
 
 
 @pytest.mark.parametrize(
+    ("kernel", "groups", "kernels"),
+    [
+        ((3, 3, 8, 24), 1, ["convolution", "pack"]),
+        ((1, 1, 4, 24), 2, ["convolution", "pack"]),
+        ((3, 3, 1, 8), 8, ["depthwise"]),
+        ((3, 17, 1, 8), 8, ["convolution", "pack"]),  # too wide to be written out
+    ],
+)
+def test_convolution_by_a_kernel_that_changes_packs_it(
+    kernel: Shape, groups: int, kernels: list[str]
+) -> None:
+    inputs = {"x": (1, 9, 19, 8), "w": kernel}
+    module = _module(inputs, {}, lambda x, w: _conv(x, w, groups=groups))
+    chosen, taken = choose_kernels(module, PROFILE)
+    assert relax.analysis.check_well_formed(chosen)
+    assert _kernels(chosen) == kernels
+    assert taken["main"] == ()
+    assert len(chosen["main"].params) == 2
+
+
+@pytest.mark.parametrize(
     ("axes", "turned"), [((0, 2, 1), True), ((1, 2, 0), False), ((0, 1, 2), False)]
 )
 def test_only_the_matrices_of_a_factor_may_be_turned(axes: tuple[int, ...], turned: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tvm
 
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
-from tests.kernel_cases import Case, Draw, convolution, dense
+from tests.kernel_cases import Case, Draw, changing, convolution, dense
 from tests.kernel_library import (
     PROFILES,
     Libraries,
@@ -81,10 +81,20 @@ EDGES = [
 ]
 
 
+CHANGING = [
+    changing(convolution((2, 5, 7, 8), (3, 3, 8, 37), padding=(1, 1, 1, 1))),
+    changing(convolution((1, 6, 6, 12), (2, 3, 4, 27), groups=3, dilation=(1, 2))),
+    # As of gradients by weights: windows nearly as large as images.
+    changing(convolution((5, 9, 11, 2), (9, 11, 2, 21), padding=(1, 1, 1, 1))),
+    changing(convolution((3, 13, 12, 1), (6, 6, 1, 5), dilation=(2, 2), padding=(0, 1, 1, 0))),
+    changing(convolution((2, 5, 7, 6), (3, 3, 1, 6), groups=6)),  # depthwise: not packed
+]
+
+
 def cases_of(profile: str) -> list[Case]:
     first = 1000 * list(PROFILES).index(profile)
     kinds = zip((pointwise_case, window_case, dense_case), COUNTS[profile], strict=True)
-    return EDGES + [case(first + i) for case, count in kinds for i in range(count)]
+    return EDGES + CHANGING + [case(first + i) for case, count in kinds for i in range(count)]
 
 
 @pytest.fixture(scope="module")

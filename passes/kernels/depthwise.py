@@ -18,6 +18,7 @@ from jointdnn_tvm.passes.kernels.windows import WindowTile, in_tiles
 from jointdnn_tvm.targets import TargetProfile
 
 _MOST_PIXELS = 8
+_MOST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Depthwise:
     convolution: Convolution
 
     name = "depthwise"
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether its windows are narrow enough to be written out."""
+        return self.convolution.kernel[1] <= _MOST_COLUMNS
 
     def packing(self, profile: TargetProfile) -> None:
         """Weights of (KH, KW, 1, C) lie well as they are."""

@@ -1,4 +1,7 @@
-"""How weights are laid out for the kernels: done once, when a bundle is built, in NumPy."""
+"""How weights are laid out for the kernels.
+
+Done once, when a bundle is built, in NumPy; at run time only for weights that change.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from tvm import te, tirx
 
 Array = np.ndarray[Any, Any]
 
@@ -60,3 +64,16 @@ class Panels:
         for panel, first in zip(packed, firsts, strict=True):
             panel[...] = weight[..., first : first + self.width]
         return packed
+
+    def compute(self, weight: te.Tensor) -> te.Tensor:
+        """The packed weight, made at run time of one that changes."""
+        columns = int(weight.shape[-1]) // self.groups
+        panels = -(-columns // self.width)
+
+        def packed(panel: Any, *place: Any) -> Any:
+            *kept, lane = place
+            first = tirx.min(panel % panels * self.width, columns - self.width)
+            return weight[(*kept, panel // panels * columns + first + lane)]
+
+        shape = self.shape([int(extent) for extent in weight.shape])
+        return te.compute(shape, packed, "pack")
