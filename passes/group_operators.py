@@ -8,10 +8,10 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from jointdnn_tvm.passes.attributes import GROUP, GROUP_KEY, OPERATORS
 from jointdnn_tvm.passes.main_function import without_main
+from jointdnn_tvm.passes.substitute import substitution
 
 # Operators that give one element for one element, or a view of the same elements: they join the
 # group of their latest producer, where they fuse into its loops and cost next to nothing.
@@ -87,16 +87,16 @@ class _Flow:
     def _collect(self, main: relax.Function) -> list[relax.Expr]:
         """Sort every operator into a group; returns the fields of the result."""
         values: dict[relax.Var, relax.Expr] = {}  # of what is no operator: tuples, other names
-        substitute = _Substitute(values)
+        substitute = substitution(values)
         for binding in main.body.blocks[0].bindings:
-            value = substitute.visit_expr(binding.value)
+            value = substitute(binding.value)
             if isinstance(value, relax.TupleGetItem) and isinstance(value.tuple_value, relax.Tuple):
                 value = value.tuple_value.fields[value.index]
             if isinstance(value, (relax.Tuple, relax.Var)):
                 values[binding.var] = value
             else:
                 self._add(relax.VarBinding(binding.var, value))
-        return list(substitute.visit_expr(main.body.body).fields)
+        return list(substitute(main.body.body).fields)
 
     def _add(self, binding: relax.VarBinding) -> None:
         used = relax.analysis.free_vars(binding.value)
@@ -172,21 +172,6 @@ def _kind(call: relax.Call) -> str:
     return str(call.op.name).split(".")[-1]
 
 
-@mutator
-class _Substitute(PyExprMutator):
-    """Put other expressions in the place of variables."""
-
-    def __init__(self, values: dict[relax.Var, relax.Expr]) -> None:
-        super().__init__()
-        self.values = values
-
-    def visit_var_(self, op: relax.Var) -> relax.Expr:
-        return self.values.get(op, op)
-
-    def visit_dataflow_var_(self, op: relax.DataflowVar) -> relax.Expr:
-        return self.values.get(op, op)
-
-
 def _outline(group: _Group, module: tvm.IRModule) -> relax.Function:
     """Make the group's function with names of its own, so that alike groups print alike."""
     xs = [relax.Var(f"x{i}", v.ty) for i, v in enumerate(group.inputs)]
@@ -194,12 +179,12 @@ def _outline(group: _Group, module: tvm.IRModule) -> relax.Function:
     values: dict[relax.Var, relax.Expr] = dict(
         zip([*group.inputs, *group.weights], [*xs, *ws], strict=True)
     )
-    substitute = _Substitute(values)
+    substitute = substitution(values)
     builder = relax.BlockBuilder(module)
     with builder.function("group", [*xs, *ws], attrs={"num_input": len(xs)}, private=True):
         with builder.dataflow():
             for binding in group.bindings:
-                values[binding.var] = builder.emit(substitute.visit_expr(binding.value), "v")
+                values[binding.var] = builder.emit(substitute(binding.value), "v")
             results = [values[v] for v in group.outputs]
             result = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
         builder.emit_func_output(result)

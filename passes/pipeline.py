@@ -12,6 +12,7 @@ from tvm.relax.backend.cuda import pipeline as cuda
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
 from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels, plain_weights
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
+from jointdnn_tvm.passes.gradients.rules import LEGALIZATIONS
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
@@ -105,7 +106,7 @@ _GRAPH = (
 )
 _KERNELS = (
     # operators to kernels
-    relax.transform.LegalizeOps(),
+    relax.transform.LegalizeOps(LEGALIZATIONS),
     relax.transform.AnnotateTIROpPattern(),
     relax.transform.FuseOps(),
     relax.transform.FuseTIR(),
