@@ -80,14 +80,15 @@ def load_network(
     names = list(graph.outputs)
     simplify(graph)
     module, weights = to_relax(graph)
-    inputs = tuple(_spec(name, name, graph) for name in graph.inputs)
-    outputs = tuple(_spec(n, value, graph) for n, value in zip(names, graph.outputs, strict=True))
+    inputs = tuple(spec_of(name, name, graph) for name in graph.inputs)
+    outputs = tuple(spec_of(n, value, graph) for n, value in zip(names, graph.outputs, strict=True))
     del graph
     module, weights = fold_weights(convert_layout(module), weights)
-    return Network(_safe_stem(path), module, weights, inputs, outputs)
+    return Network(safe_stem(path), module, weights, inputs, outputs)
 
 
-def _spec(name: str, value: str, graph: OnnxGraph) -> TensorSpec:
+def spec_of(name: str, value: str, graph: OnnxGraph) -> TensorSpec:
+    """A value of the graph under the name that the user's file has for it."""
     return TensorSpec(name, _shape(value, graph), str(graph.dtype(value)))
 
 
@@ -97,5 +98,6 @@ def _shape(value: str, graph: OnnxGraph) -> tuple[int, ...]:
     return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
 
 
-def _safe_stem(path: Path) -> str:
+def safe_stem(path: Path) -> str:
+    """The name of a file as a name for what comes of it."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)

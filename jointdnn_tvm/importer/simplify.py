@@ -8,7 +8,7 @@ the types of all inputs and the values of those that are constant.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jointdnn_tvm.importer.check_indices import settle_indices
 from jointdnn_tvm.importer.drop_no_ops import drop_no_op
@@ -49,19 +49,21 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 
 
-def simplify(graph: OnnxGraph) -> None:
+def simplify(graph: OnnxGraph, first: Sequence[Rewrite] = ()) -> None:
     """Rewrites the graph in place into few plain operators.
+
+    Rewrites in `first` are tried before all others.
 
     Raises:
         ModelError: something in the graph does not fit, or cannot be expressed.
     """
     prune(graph)
-    _walk(graph)
+    _walk(graph, (*first, *REWRITES))
     fold_batch_norm(graph)
     prune(graph)
 
 
-def _walk(graph: OnnxGraph) -> None:
+def _walk(graph: OnnxGraph, rewrites: Sequence[Rewrite]) -> None:
     pending = deque(graph.nodes)
     graph.nodes = []
     while pending:
@@ -69,7 +71,7 @@ def _walk(graph: OnnxGraph) -> None:
         infer_types(node, graph)
         if is_constant(node, graph) and evaluate(node, graph):
             continue
-        replacement = _rewrite(node, graph)
+        replacement = _rewrite(node, graph, rewrites)
         if replacement is None:
             graph.nodes.append(node)
         else:
@@ -77,8 +79,8 @@ def _walk(graph: OnnxGraph) -> None:
     graph.outputs = [graph.resolve(name) for name in graph.outputs]
 
 
-def _rewrite(node: Node, graph: OnnxGraph) -> list[Node] | None:
-    for rewrite in REWRITES:
+def _rewrite(node: Node, graph: OnnxGraph, rewrites: Sequence[Rewrite]) -> list[Node] | None:
+    for rewrite in rewrites:
         replacement = rewrite(node, graph)
         if replacement is not None:
             return replacement
