@@ -42,6 +42,7 @@ RUNS: list[tuple[str, str, float, int, dict[str, Any]]] = [
     ("transformer", "momentum", 0.02, 50, {}),
     ("transformer", "adamw", 2e-3, 50, {}),
     ("transformer", "adamw", 2e-3, 50, {"clip_norm": 0.5}),
+    ("ppocr_cls", "momentum", 3e-5, 20, {}),
     ("squeezenet", "sgd", 1e-3, 2, {}),
     ("bvlc_alexnet", "sgd", 1e-3, 2, {}),
 ]
@@ -60,15 +61,17 @@ def _run(
 ) -> Any:
     task = TASKS[name]
     model = onnx.load(task.model(folder))
-    values = {
-        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        for tensor in model.graph.initializer
+    values = _constants(model)
+    statistics = {
+        name
+        for node in model.graph.node
+        if node.op_type == "BatchNormalization"
+        for name in node.input[3:]
     }
-    values = {n: v.double() if v.is_floating_point() else v for n, v in values.items()}
     trained = {
-        n: values[n].requires_grad_()
-        for n in values
-        if values[n].is_floating_point() and values[n].ndim and n.split(".")[-1] not in _STATISTICS
+        n: v.requires_grad_()
+        for n, v in values.items()
+        if v.is_floating_point() and v.ndim and v.numel() > 1 and n not in statistics
     }
     first = {n: v.detach().clone() for n, v in trained.items()}
     mover = OPTIMIZERS[optimizer](trained.values(), rate)
@@ -77,7 +80,6 @@ def _run(
         losses.append(_step(task, model, values, mover, step, options))
     # Some biases have no gradient but for rounding, which Adam makes large.
     moved = {n: float((v.detach() - first[n]).norm()) for n, v in trained.items() if v.ndim > 1}
-    statistics = {n: v.tolist() for n, v in values.items() if n.split(".")[-1] in _STATISTICS}
     print(name, optimizer, options, losses[0], losses[-1])
     return {
         "network": name,
@@ -86,11 +88,21 @@ def _run(
         "options": options,
         "losses": losses,
         "moved": moved,
-        "statistics": statistics if "batch_norm" in options else {},
+        "statistics": (
+            {n: values[n].tolist() for n in sorted(statistics)} if "batch_norm" in options else {}
+        ),
     }
 
 
-_STATISTICS = ("mean", "var")
+def _constants(model: onnx.ModelProto) -> Values:
+    """Initializers and constant nodes, floats as float64."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in list(model.graph.node):
+        if node.op_type == "Constant":
+            tensors[node.output[0]] = node.attribute[0].t
+            model.graph.node.remove(node)
+    arrays = {n: torch.from_numpy(numpy_helper.to_array(t).copy()) for n, t in tensors.items()}
+    return {n: a.double() if a.is_floating_point() else a for n, a in arrays.items()}
 
 
 def _step(
@@ -119,7 +131,9 @@ def _forward(
 ) -> torch.Tensor:
     """The scores: what is given to a softmax at the end."""
     nodes = list(model.graph.node)
-    last = nodes.pop().input[0] if nodes[-1].op_type == "Softmax" else model.graph.output[0].name
+    last = model.graph.output[0].name
+    while nodes[-1].op_type in ("Identity", "Softmax"):
+        last = nodes.pop().input[0]
     for node in nodes:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         operands = [values[name] for name in node.input]
@@ -173,20 +187,25 @@ def _gemm(a: dict[str, Any], x: torch.Tensor, w: torch.Tensor, b: Any = 0.0) -> 
     return x @ (w.T if a.get("transB", 0) else w) + b
 
 
+_DTYPES = {1: torch.float64, 6: torch.int32, 7: torch.int64}
 _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": lambda a, x: F.avg_pool2d(x, a["kernel_shape"], a["strides"]),
     "BatchNormalization": lambda a, x, scale, shift, mean, var: F.batch_norm(
         x, mean, var, scale, shift, False, 0.0, a["epsilon"]
     ),
+    "Cast": lambda a, x: x.to(_DTYPES[a["to"]]),
+    "Clip": lambda a, x, low, high: x.clamp(low.item(), high.item()),
     "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
     "Conv": _conv,
+    "Div": lambda a, x, y: x / y,
     "Dropout": lambda a, x: x,
     "Erf": lambda a, x: torch.erf(x),
     "Flatten": lambda a, x: x.flatten(1),
     "Gather": lambda a, x, i: x[i],
     "Gemm": _gemm,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
+    "HardSigmoid": lambda a, x: (a["alpha"] * x + a["beta"]).clamp(0, 1),
     "LRN": _lrn,
     "LayerNormalization": lambda a, x, scale, shift: F.layer_norm(
         x, scale.shape, scale, shift, a["epsilon"]
@@ -197,6 +216,8 @@ _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
     "ReduceMean": lambda a, x, axes: x.mean(axes.tolist(), keepdim=bool(a["keepdims"])),
     "Relu": lambda a, x: x.relu(),
     "Reshape": lambda a, x, shape: x.reshape(shape.tolist()),
+    "Shape": lambda a, x: torch.tensor(x.shape),
+    "Slice": lambda a, x, start, end, axes, steps: x[int(start) : int(end)],
     "Softmax": lambda a, x: x.softmax(a["axis"]),
     "Squeeze": lambda a, x, axes: x.squeeze(int(axes)),
     "Transpose": lambda a, x: x.permute(a["perm"]),

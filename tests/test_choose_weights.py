@@ -72,6 +72,23 @@ def test_filters_that_leave_nothing(cnn: OnnxGraph) -> None:
         choose_weights(cnn, TrainedWeights(last_layers=1, names=("conv*",)))
 
 
+def test_weights_that_are_seen_in_another_shape(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"]),
+        helper.make_node("Identity", ["b"], ["same"]),
+        helper.make_node("Reshape", ["same", "row"], ["bias"]),
+        helper.make_node("Add", ["y", "bias"], ["z"]),
+    ]
+    constants = {
+        "w": np.ones((4, 3), np.float32),
+        "b": np.ones(4, np.float32),
+        "row": np.array([1, 4]),
+    }
+    graph = _read(save(make_model(nodes, {"x": (2, 3)}, ["z"], constants), tmp_path))
+    assert choose_weights(graph, TrainedWeights()) == ["w", "b"]
+
+
 def test_network_without_weights(tmp_path: Path) -> None:
     model = make_model(
         [helper.make_node("Mul", ["x", "two"], ["y"])],

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.networks import light_network
+from tests.networks import light_network, trained_network
 
 Array = np.ndarray[Any, Any]
 make = helper.make_node
@@ -192,6 +192,7 @@ def _save(
 TASKS = {
     "small_cnn": Task(small_cnn, "x", (8, 3, 16, 16), 5),
     "transformer": Task(transformer, "x", (4, 6), 3, tokens=20),
+    "ppocr_cls": Task(lambda _: trained_network("ppocr_cls"), "x", (4, 3, 48, 192), 2),
     "squeezenet": Task(
         lambda f: light_network("squeezenet", f), "data_0", (1, 3, 224, 224), 1000, (1, 1)
     ),

@@ -22,10 +22,12 @@ def freeze_batch_norm(node: Node, graph: OnnxGraph) -> list[Node] | None:
         return None
     write = Writer(node, graph)
     inverse = 1 / np.sqrt(variance.astype(np.float64) + node.attribute("epsilon", 1e-5))
+    shape = graph.shape(value)
+    # The mean first: where the variance is small, products with it would cancel.
+    around = write("Sub", value, _along_channels(write.like(mean, value), shape, write))
     factor = write("Mul", scale, write.like(inverse, value))
-    rest = write("Sub", shift, write("Mul", write.like(mean, value), factor))
-    scaled = write("Mul", value, _along_channels(factor, graph.shape(value), write))
-    return write.finish("Add", scaled, _along_channels(rest, graph.shape(value), write))
+    scaled = write("Mul", around, _along_channels(factor, shape, write))
+    return write.finish("Add", scaled, _along_channels(shift, shape, write))
 
 
 @dataclass

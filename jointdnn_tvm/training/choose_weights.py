@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -23,6 +23,9 @@ _OTHERS = {
     "RMSNormalization": (1,),
 }
 """Operators that belong to the layer before them."""
+
+_VIEWS = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that hand a weight on."""
 
 _BIASES = {"Add": (0, 1), "Conv": (2,), "Gemm": (2,)}
 _SHIFTS = {name: (2,) for name in _OTHERS if name.endswith("Normalization")}
@@ -87,9 +90,13 @@ def choose_weights(graph: OnnxGraph, chosen: TrainedWeights) -> list[str]:
 
 def _weights(graph: OnnxGraph) -> list[_Found]:
     found: dict[str, _Found] = {}
+    views: dict[str, str] = {}
     layer = 0
     for node in graph.nodes:
-        names = _weights_of(node, graph)
+        if node.op in _VIEWS:
+            source = views.get(node.input(0), node.input(0))
+            views.update((name, source) for name in node.outputs if source in graph.constants)
+        names = _weights_of(node, graph, views)
         layer += bool(names) and node.op in _LAYERS
         for place, name in names:
             is_bias = place in (*_BIASES.get(node.op, ()), *_SHIFTS.get(node.op, ()))
@@ -97,9 +104,11 @@ def _weights(graph: OnnxGraph) -> list[_Found]:
     return list(found.values())
 
 
-def _weights_of(node: Node, graph: OnnxGraph) -> Sequence[tuple[int, str]]:
+def _weights_of(
+    node: Node, graph: OnnxGraph, views: Mapping[str, str]
+) -> Sequence[tuple[int, str]]:
     places = () if node.domain else (_LAYERS | _OTHERS).get(node.op, ())
-    names = [(place, graph.resolve(node.input(place))) for place in places]
+    names = [(place, views.get(node.input(place), node.input(place))) for place in places]
     # A single number is a setting of the network, unless an operator calls it a parameter.
     least = 2 if node.op in ("Add", "Gather", "MatMul", "Mul") else 1
     return [(place, name) for place, name in names if _is_weight(name, least, graph)]

@@ -14,6 +14,7 @@ from jointdnn_tvm.passes.gradients.normalizations import NORMALIZATIONS
 from jointdnn_tvm.passes.gradients.pooling import POOLING, max_pool2d_backward, refused_pool
 from jointdnn_tvm.passes.gradients.products import PRODUCTS
 from jointdnn_tvm.passes.gradients.reductions import REDUCTIONS
+from jointdnn_tvm.passes.gradients.resizing import RESIZING, refused_resize
 from jointdnn_tvm.passes.gradients.shapes import SHAPES
 
 RULES: dict[str, Rule] = {
@@ -25,6 +26,7 @@ RULES: dict[str, Rule] = {
     **POOLING,
     **PRODUCTS,
     **REDUCTIONS,
+    **RESIZING,
     **SHAPES,
 }
 
@@ -33,6 +35,7 @@ LEGALIZATIONS = {"relax.grad.max_pool2d_backward": max_pool2d_backward}
 
 _REFUSED: dict[str, Callable[[Any], str | None]] = {
     "relax.gather_nd": refused_gather,
+    "relax.image.resize2d": refused_resize,
     "relax.nn.avg_pool2d": refused_pool,
     "relax.nn.conv2d": refused_convolution,
     "relax.nn.max_pool2d": refused_pool,
