@@ -56,7 +56,7 @@ def convolutions(draw: st.DrawFn) -> Convolution:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(convolutions())
 def test_derivatives(convolution: Convolution) -> None:
     convolution.check()

@@ -33,7 +33,7 @@ def pools(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["avg_pool2d", "max_pool2d"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(pool=pools())
 def test_derivative(name: str, pool: tuple[tuple[int, ...], dict[str, Any]]) -> None:
     shape, options = pool

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Optimizer] = {
     "adam": Adam(weight_decay=1e-2),
     "adamw": AdamW(weight_decay=0.05),
 }
-QUICK = ("small_cnn-momentum-batch_norm", "small_cnn-adamw", "transformer-adamw-clip_norm")
+QUICK = ("small_cnn-momentum-batch_norm", "transformer-adamw-clip_norm")
 
 
 def _parameters() -> list[Any]:

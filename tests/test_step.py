@@ -76,7 +76,7 @@ def _first_arguments(step: TrainingStep, task: str) -> list[np.ndarray]:
     return [inputs, labels, *scalars, *rest]
 
 
-@pytest.mark.parametrize("task", ["small_cnn", "transformer"])
+@pytest.mark.parametrize("task", [pytest.param("small_cnn", marks=pytest.mark.slow), "transformer"])
 def test_step_is_grouped_like_any_graph(task: str, tmp_path: Path) -> None:
     network = load_trainable(TASKS[task].model(tmp_path))
     step = training_step(network, CrossEntropy(), Sgd(momentum=0.9), clip_norm=1.0)
