@@ -88,6 +88,13 @@ def gradients_of(
     compute: Callable[..., Any], operands: Sequence[Array], varied: Sequence[int]
 ) -> Function:
     """Compiled: a random weighted sum of the result, then its gradients."""
+    return compiled(gradient_module(compute, operands, varied))
+
+
+def gradient_module(
+    compute: Callable[..., Any], operands: Sequence[Array], varied: Sequence[int]
+) -> tvm.IRModule:
+    """Of `gradients_of`, not compiled."""
     builder = relax.BlockBuilder()
     params = [
         relax.Var(f"x{i}", relax.TensorType(operand.shape, str(operand.dtype)))
@@ -101,7 +108,7 @@ def gradients_of(
             loss = builder.emit(op.sum(op.multiply(result, factors)))
             output = builder.emit_output(relax.Tuple([loss]))
         builder.emit_func_output(output)
-    return compiled(append_backward(builder.get(), [params[i].name for i in varied]))
+    return append_backward(builder.get(), [params[i].name for i in varied])
 
 
 def _factors(shape: Sequence[int]) -> Array:
