@@ -41,6 +41,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[Shape]]] = {
     "depthwise strides": (_conv(groups=9, strides=(2, 2)), [(2, 8, 7, 9), (3, 3, 1, 9)]),
     "dense": (lambda _, x, w: op.matmul(x, w), [(5, 13), (13, 18)]),
     "one row": (lambda _, x, w: op.matmul(x, w), [(1, 13), (13, 18)]),
+    "one long row": (lambda _, x, w: op.matmul(x, w), [(1, 13), (13, 100)]),
     # The last windows end before the image does.
     "max_pool2d": (_pool("max_pool2d", pool_size=(3, 3), strides=(2, 2)), [(2, 9, 9, 17)]),
     "max_pool2d apart": (_pool("max_pool2d", pool_size=(2, 2), strides=(4, 4)), [(1, 9, 9, 17)]),

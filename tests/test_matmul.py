@@ -40,6 +40,8 @@ EDGES = [
     matmul((1, 1), (1, 1)),
     matmul((1, 300), (300, 1), "", "bias"),
     matmul((1, 40), (70, 40), "b"),  # one row
+    matmul((1, 130), (70, 130), "b", "bias"),  # rows long enough to be summed as they lie
+    matmul((3, 97, 1), (1, 5, 97), "ab", "swish"),
     matmul((2, 1, 9), (2, 9, 100)),
     matmul((3, 100), (3, 2), "a"),
     matmul((7, 20), (3, 20, 33)),  # one matrix for the whole batch

@@ -19,6 +19,7 @@ from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.targets import TargetProfile
 
 _TASKS_A_CORE = 4
+_LONG_ROW = 64  # longer than any vector
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ class Matmul:
         """Of the result."""
         return (*self.batch, self.a.rows, self.b.columns)
 
+    @property
+    def is_dots(self) -> bool:
+        """Whether it is products of a row with rows that lie in memory.
+
+        Those are sums along rows; to copy a factor that is used once would take far longer.
+        """
+        return self.a.rows == 1 and self.b.turned and self.a.columns >= _LONG_ROW
+
     def compute(self, a: te.Tensor, b: te.Tensor) -> te.Tensor:
         """What is meant."""
         k = te.reduce_axis((0, self.a.columns), "k")
@@ -85,6 +94,7 @@ class Matmul:
             return te.sum(left * b[tuple(self.b.place(batch, k, j))], axis=k)
 
         attributes = {KERNEL: self.name, "turned": [self.a.turned, self.b.turned]}
+        attributes = {} if self.is_dots else attributes
         return te.compute(self.shape, product, "matmul", attrs=attributes)
 
 
