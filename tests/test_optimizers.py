@@ -83,7 +83,7 @@ BETAS: dict[str, Any] = {"betas": (0.8, 0.9), "epsilon": 1e-3}
         (Adam(**BETAS, weight_decay=0.1), _adam(0.1, 0)),
         (AdamW(**BETAS, weight_decay=0.1), _adam(0, 0.1)),
     ],
-    ids=str,
+    ids=["sgd", "sgd-decay", "momentum", "nesterov-decay", "adam", "adam-decay", "adamw"],
 )
 def test_against_a_formula(
     optimizer: Optimizer, formula: Callable[[Array, list[Array]], Array]
