@@ -1,4 +1,4 @@
-"""How much of the machine others use: a row of a benchmark that a burst spoilt is told by it.
+"""How much of the machine others use while a benchmark runs.
 
 Others are all processes but this one and those that it started.
 """
@@ -9,8 +9,6 @@ import time
 from contextlib import suppress
 
 import psutil
-
-_STEP_S = 1.0
 
 
 class ForeignLoad:
@@ -36,14 +34,3 @@ class ForeignLoad:
                 used = process.cpu_times()
                 ours[process.pid] = used.user + used.system
         return time.monotonic(), busy, ours
-
-
-def wait_for_quiet(most_cores: float, most_s: float) -> float:
-    """Wait until others leave that much of the machine for a second; returns what they use then."""
-    until = time.monotonic() + most_s
-    load = ForeignLoad()
-    while True:
-        time.sleep(_STEP_S)
-        cores = load.cores()
-        if cores <= most_cores or time.monotonic() > until:
-            return cores

@@ -3,18 +3,18 @@
     python benchmarks/prediction.py [--network opennsfw]... [--link huang2012-4g]...
         [--json FILE] [--svg FILE]
 
-For every network and link: mobile-only, cloud-only, joint and five random plans. Each network's
-costs are measured on device servers on loopback, the phone's slowed as it is on the test bed, then
-bundles run for real (see `testbed.py`; root, else a shaper in user space). Rows that are in the
+For every network and link: mobile-only, cloud-only, joint and five random plans. Its costs are
+measured on device servers on loopback, the phone's slowed as it is on the test bed, then bundles
+run for real (see `testbed.py`; root, else a shaper in user space). Rows that are in the
 JSON file are kept, so that a run that was broken off goes on where it was.
 
 A random plan hands over between the sides at one to five places, drawn from the execution order;
 one whose bytes alone keep the link busy for over 15 s is drawn again.
 
-The machine is shared: costs are measured, and plans run, once others leave it alone for a second
-(at most 0.15 cores, awaited for `--patience` seconds at most). What others used meanwhile stands in
-the row; over 0.15 cores the row is run again, up to twice, and the quietest is kept. The prediction
-has no part in that.
+The machine may be shared: where that is allowed, what is timed goes before other processes, and
+what these used meanwhile stands in the row. A row whose queries' middle half spans over 5 % of
+their median is run again, up to twice, and the steadiest is kept; so is the path's timing while it
+strays by more from its line. The prediction has no part in that.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from foreign_load import ForeignLoad, wait_for_quiet
+from foreign_load import ForeignLoad
 from known_networks import network_file, network_inputs, network_names
 from scatter import scatter
 from testbed import KEY, ONE_THREAD, SLOWDOWN, Bed, Cloud, Phone, find_bed, on_signals, urgent
@@ -48,6 +48,7 @@ from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Problem, evaluate
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.probing import ProbedPath
+from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import PathTimes
 from jointdnn_tvm.targets import LinkProfile, load_link
 
@@ -56,8 +57,8 @@ LINKS = ("huang2012-3g", "huang2012-4g", "huang2012-wifi", "lan-1g")
 RANDOM = 5
 _MOST_ON_LINK_S = 15.0
 _MOST_SWITCHES = 5
-_QUIET_CORES, _ATTEMPTS = 0.15, 3
-_LEAST, _MOST, _RUN_S = 3, 40, 4.0
+_STEADY, _ATTEMPTS = 0.05, 3
+_LEAST, _MOST, _RUN_S = 3, 40, 3.0
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
 
 Row = dict[str, Any]
@@ -70,29 +71,6 @@ class Lab:
     bed: Bed
     slowdown: float
     folder: Path
-    patience_s: float
-
-
-def probe(lab: Lab, link: LinkProfile) -> ProbedPath:
-    """The path as the phone finds it: the link, and what messages take beside it."""
-    with ExitStack() as stack:
-        cloud = stack.enter_context(Cloud(lab.bed, lab.folder / "cache"))
-        phone = stack.enter_context(Phone(lab.bed))
-        address = stack.enter_context(lab.bed.shaped(link, cloud.address))
-        phone.do("close")  # it is up
-
-        def time_path() -> PathTimes:
-            with phone.slowed(lab.slowdown):
-                return PathTimes.from_json(phone.do("probe", cloud=str(address), key=KEY))
-
-        times, _ = quietly(time_path, lab.patience_s)
-    found = replace(
-        link,
-        uplink_bps=8 / times.link.up_s_per_byte,
-        downlink_bps=8 / times.link.down_s_per_byte,
-        rtt_s=times.link.fixed_s,
-    )
-    return ProbedPath(found, Transfer.of(times))
 
 
 def plans_for(network: Network, costs: CostTable, link: LinkProfile) -> dict[str, Plan]:
@@ -130,98 +108,139 @@ def _on_link_s(problem: Problem, placement: Mapping[str, str]) -> float:
     return problem.link.upload_s(up) + problem.link.download_s(down)
 
 
-def quietly(work: Callable[[], Any], patience_s: float) -> tuple[Any, float]:
-    """Do it while others are quiet; its result, and the cores that others used meanwhile."""
-    best: tuple[Any, float] | None = None
-    for _ in range(_ATTEMPTS):
-        wait_for_quiet(_QUIET_CORES, patience_s)
-        load = ForeignLoad()
-        result = work()
-        cores = load.cores()
-        if best is None or cores < best[1]:
-            best = result, cores
-        if cores <= _QUIET_CORES:
-            break
-    assert best is not None
-    return best
+def steadily(work: Callable[[], list[Any]], seconds: Callable[[Any], float]) -> tuple[Any, int]:
+    """Do it until its seconds are steady, three times at most: the steadiest, and how often."""
+    tries: list[tuple[float, list[Any]]] = []
+    while len(tries) < _ATTEMPTS and (not tries or min(tries)[0] > _STEADY):
+        found = work()
+        low, middle, high = statistics.quantiles(map(seconds, found), n=4, method="inclusive")
+        tries.append(((high - low) / middle, found))
+    return min(tries, key=lambda attempt: attempt[0])[1], len(tries)
 
 
-def measure_costs(lab: Lab, network: Network) -> tuple[CostTable, float]:
-    """Measure every group anew; the table, and the cores that others used meanwhile."""
-
-    def measure() -> CostTable:
-        with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            with urgent():
-                devices = stack.enter_context(LoopbackLab(slowdown=lab.slowdown))
-            report = stack.enter_context(progress())
-            found = jd.Devices(str(devices.tracker), devices.mobile_key, devices.cloud_key)
-            database = Path(folder) / "costs"
-            return jd.measure(network, devices=found, database=database, progress=report)
-
-    return quietly(measure, lab.patience_s)
-
-
-def run_plan(lab: Lab, link: LinkProfile, bundle: Path, inputs: Path) -> tuple[list[float], float]:
-    """Seconds of each query of a bundle on the bed, and the cores that others used meanwhile."""
+def measure_costs(lab: Lab, network: Network) -> CostTable:
+    """Measure every group anew."""
     with ExitStack() as stack:
-        cloud = stack.enter_context(Cloud(lab.bed, lab.folder / "cache"))
-        phone = stack.enter_context(Phone(lab.bed))
-        cloud.give(*bundle.glob("cloud*"))
-        address = stack.enter_context(lab.bed.shaped(link, cloud.address))
-        where = {"bundle": str(bundle), "cloud": str(address), "key": KEY, "inputs": str(inputs)}
-        phone.do("open", **where)
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        with urgent():
+            devices = stack.enter_context(LoopbackLab(slowdown=lab.slowdown))
+        report = stack.enter_context(progress())
+        found = jd.Devices(str(devices.tracker), devices.mobile_key, devices.cloud_key)
+        return jd.measure(network, devices=found, database=Path(folder) / "costs", progress=report)
 
-        def run() -> list[float]:
-            with phone.slowed(lab.slowdown):
-                return list(phone.do("run", least=_LEAST, most=_MOST, seconds=_RUN_S))
 
-        return quietly(run, lab.patience_s)
+@dataclass(frozen=True)
+class Site:
+    """Both sides, up and running, and a link between them."""
+
+    lab: Lab
+    link: LinkProfile
+    cloud: Cloud
+    phone: Phone
+    address: Address
+
+    def probe(self) -> ProbedPath:
+        """The path as the phone finds it: the link, and what messages take beside it."""
+        tries: list[PathTimes] = []
+        while len(tries) < _ATTEMPTS and (not tries or min(map(_stray, tries)) > _STEADY):
+            with self.phone.slowed(self.lab.slowdown):
+                answer = self.phone.do("probe", cloud=str(self.address), key=KEY)
+            tries.append(PathTimes.from_json(answer))
+        times = min(tries, key=_stray)
+        found = replace(
+            self.link,
+            uplink_bps=8 / times.link.up_s_per_byte,
+            downlink_bps=8 / times.link.down_s_per_byte,
+            rtt_s=times.link.fixed_s,
+        )
+        return ProbedPath(found, Transfer.of(times))
+
+    def run(self, bundle: Path, inputs: Path) -> tuple[list[tuple[float, float]], int]:
+        """Seconds of each query of a bundle, and of the phone's part in them; how often tried."""
+        self.cloud.give(*bundle.glob("cloud*"))
+        where = {"bundle": str(bundle), "cloud": str(self.address), "key": KEY}
+        self.phone.do("open", **where, inputs=str(inputs))
+        with self.phone.slowed(self.lab.slowdown):
+            found = steadily(
+                lambda: list(self.phone.do("run", least=_LEAST, most=_MOST, seconds=_RUN_S)),
+                lambda query: float(query[0]),
+            )
+        self.phone.do("close")
+        return found
+
+
+def _stray(times: PathTimes) -> float:
+    return max(times.link.error, times.messages.error)
+
+
+@contextmanager
+def site_on(lab: Lab, link: LinkProfile) -> Iterator[Site]:
+    """Both sides with that link between them."""
+    with (
+        Cloud(lab.bed, lab.folder / "cache") as cloud,
+        Phone(lab.bed) as phone,
+        lab.bed.shaped(link, cloud.address) as address,
+    ):
+        phone.do("close")  # it is up
+        yield Site(lab, link, cloud, phone, address)
 
 
 def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iterator[Row]:
     """The rows of one network."""
-    costs, foreign = measure_costs(lab, network)
-    print(f"{name}: costs measured while others used {foreign:.2f} cores", file=sys.stderr)
     inputs = lab.folder / f"{name}.npz"
     np.savez(inputs, **network_inputs(name, network.inputs))
     for link_name in links:
-        link = load_link(link_name)
-        path = probe(lab, link)
-        found, path_costs = path.link, path.applied_to(costs)
-        print(
-            f"{link_name}: up {found.uplink_bps / 1e6:.3f}, down {found.downlink_bps / 1e6:.3f} "
-            f"Mbit/s, round trip {found.rtt_s * 1e3:.3f} ms; {path.transfer}",
-            file=sys.stderr,
-        )
-        for plan_name, plan in plans_for(network, path_costs, found).items():
-            bundle = jd.build(network, plan, fallback=False).save(
-                lab.folder / f"{name}-{link_name}-{plan_name}.jd"
-            )
-            seconds, foreign_cores = run_plan(lab, link, bundle, inputs)
-            measured_s, predicted_s = statistics.median(seconds), plan.answer.latency_s
-            sides = list(plan.answer.placement.values())
-            yield {
-                "network": name,
-                "link": link_name,
-                "plan": plan_name,
-                "predicted_s": predicted_s,
-                "measured_s": measured_s,
-                "error": predicted_s / measured_s - 1,
-                "queries": len(seconds),
-                "least_s": min(seconds),
-                "groups_on_mobile": sides.count("mobile"),
-                "groups_on_cloud": sides.count("cloud"),
-                "switches": plan.answer.switches,
-                "foreign_cores": foreign_cores,
-                "foreign_cores_measuring": foreign,
-                "load_average": os.getloadavg()[0],
-                "slowdown": lab.slowdown,
-                "probed": [found.uplink_bps, found.downlink_bps, found.rtt_s],
-                "transfer": asdict(path.transfer) if path.transfer else None,
-                "corrections": {s: costs.correction(network.graph, s) for s in SIDES},
-                "bed": lab.bed.how,
-            }
+        costs = measure_costs(lab, network)  # anew: the machine may have got busier
+        corrections = {s: costs.correction(network.graph, s) for s in SIDES}
+        with site_on(lab, load_link(link_name)) as site:
+            path = site.probe()
+            about = {"network": name, "link": link_name, "slowdown": lab.slowdown}
+            about |= {"bed": lab.bed.how, "corrections": corrections}
+            probed = path.link
+            about["probed"] = [probed.uplink_bps, probed.downlink_bps, probed.rtt_s]
+            about["transfer"] = asdict(path.transfer) if path.transfer else None
+            print(json.dumps(about), file=sys.stderr)
+            for plan_name, plan in plans_for(network, path.applied_to(costs), probed).items():
+                file = lab.folder / f"{name}-{link_name}-{plan_name}.jd"
+                bundle = jd.build(network, plan, fallback=False).save(file)
+                load = ForeignLoad()
+                queries, attempts = site.run(bundle, inputs)
+                yield {
+                    **about,
+                    "plan": plan_name,
+                    **_row(plan, queries),
+                    "attempts": attempts,
+                    "foreign_cores": load.cores(),
+                    "load_average": os.getloadavg()[0],
+                }
+
+
+def _row(plan: Plan, queries: Sequence[tuple[float, float]]) -> Row:
+    seconds = [query_s for query_s, _ in queries]
+    measured_s, answer = statistics.median(seconds), plan.answer
+    sides = list(answer.placement.values())
+    metrics = evaluate(plan.problem, answer.placement)
+    sizes = {t.name: t.size_bytes for t in plan.problem.tensors}
+    mobile_s = sum(
+        o.mobile.latency_s
+        for o in plan.problem.operators
+        if o.mobile and answer.placement[o.name] == "mobile"
+    )
+    return {
+        "predicted_s": answer.latency_s,
+        "measured_s": measured_s,
+        "error": answer.latency_s / measured_s - 1,
+        "least_s": min(seconds),
+        "queries": len(seconds),
+        "predicted_mobile_s": mobile_s,
+        "measured_mobile_s": statistics.median(own_s for _, own_s in queries),
+        "predicted_cloud_s": answer.cloud_s,
+        "up_bytes": sum(sizes[t] for t in metrics.up),
+        "down_bytes": sum(sizes[t] for t in metrics.down),
+        "groups_on_mobile": sides.count("mobile"),
+        "groups_on_cloud": sides.count("cloud"),
+        "switches": answer.switches,
+    }
 
 
 def summary(rows: Sequence[Row]) -> Row:
@@ -288,9 +307,6 @@ def main() -> int:
     parser.add_argument("--slowdown", type=float, default=SLOWDOWN, help="default %(default)g")
     parser.add_argument("--json", type=Path, default=Path("prediction.json"), metavar="FILE")
     parser.add_argument("--svg", type=Path, default=Path("prediction.svg"), metavar="FILE")
-    parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="S", help="for others; default %(default)g"
-    )
     parser.add_argument("--user-space", action="store_true", help="shape without root")
     options = parser.parse_args()
     networks, links = options.network or NETWORKS, options.link or LINKS
@@ -299,7 +315,7 @@ def main() -> int:
     with on_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
         bed = stack.enter_context(find_bed(options.user_space))
-        lab = Lab(bed, options.slowdown, folder, options.patience)
+        lab = Lab(bed, options.slowdown, folder)
         print(f"EMULATED: {lab.bed.how}; the phone is slowed {lab.slowdown:g}x", file=sys.stderr)
         for name in networks:
             plans = 3 + RANDOM

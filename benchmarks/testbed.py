@@ -392,9 +392,10 @@ def main() -> int:
                 phone.do("open", bundle=str(bundle.absolute()), cloud=str(address), key=KEY)
                 with phone.slowed(options.slowdown):
                     began = time.monotonic()
-                    seconds = phone.do("run", least=options.repeat, most=options.repeat, seconds=0)
+                    queries = phone.do("run", least=options.repeat, most=options.repeat, seconds=0)
                     took_s = time.monotonic() - began
                 phone.do("close")
+            seconds = [query_s for query_s, _ in queries]
             print(
                 f"{bundle}: median {statistics.median(seconds) * 1e3:.2f} ms, least "
                 f"{min(seconds) * 1e3:.2f} ms of {len(seconds)} queries in {took_s:.1f} s"
