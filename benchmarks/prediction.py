@@ -13,7 +13,7 @@ one whose bytes alone keep the link busy for over 15 s is drawn again.
 
 The machine may be shared: where that is allowed, what is timed goes before other processes, and
 what these used meanwhile stands in the row. A row whose queries' middle half spans over 5 % of
-their median is run again, up to twice, and the steadiest is kept; so is the path's timing while it
+their median is run again, once, and the steadiest is kept; so is the path's timing while it
 strays by more from its line. The prediction has no part in that.
 """
 
@@ -52,13 +52,16 @@ from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import PathTimes
 from jointdnn_tvm.targets import LinkProfile, load_link
 
-NETWORKS = ("opennsfw", "ppocr_det", "ppocr_rec", "ppocr_cls")
+NETWORKS = ("opennsfw", "ppocr_rec", "ppocr_det", "ddddocr_det")
+SHAPES = {"ppocr_rec": {"x": (1, 3, 48, 320)}, "ppocr_det": {"x": (1, 3, 320, 320)}}
+"""As they are used: a stage must last several rounds of the rhythm in which the phone is stopped."""
+
 LINKS = ("huang2012-3g", "huang2012-4g", "huang2012-wifi", "lan-1g")
 RANDOM = 5
 _MOST_ON_LINK_S = 15.0
 _MOST_SWITCHES = 5
-_STEADY, _ATTEMPTS = 0.05, 3
-_LEAST, _MOST, _RUN_S = 3, 40, 3.0
+_STEADY, _ATTEMPTS = 0.05, 2
+_LEAST, _MOST, _RUN_S = 3, 40, 2.0
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
 
 Row = dict[str, Any]
@@ -324,7 +327,7 @@ def main() -> int:
             if not missing:
                 continue
             rows = [r for r in rows if r["network"] != name or r["link"] not in missing]
-            network = jd.load_network(network_file(name, folder))
+            network = jd.load_network(network_file(name, folder, SHAPES.get(name)))
             for row in rows_of(lab, name, network, missing):
                 print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
                 rows.append(row)
