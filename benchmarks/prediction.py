@@ -54,7 +54,7 @@ from jointdnn_tvm.targets import LinkProfile, load_link
 
 NETWORKS = ("opennsfw", "ppocr_rec", "ppocr_det", "ddddocr_det")
 SHAPES = {"ppocr_rec": {"x": (1, 3, 48, 320)}, "ppocr_det": {"x": (1, 3, 320, 320)}}
-"""As they are used: a stage must last several rounds of the rhythm in which the phone is stopped."""
+"""As they are used: a stage must last several rounds of the rhythm that stops the phone."""
 
 LINKS = ("huang2012-3g", "huang2012-4g", "huang2012-wifi", "lan-1g")
 RANDOM = 5

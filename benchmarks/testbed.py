@@ -294,7 +294,7 @@ class Phone:
     def slowed(self, factor: float) -> Iterator[None]:
         """It is stopped most of the time."""
         throttle = Throttle(self._process.pid, factor)
-        with urgent():
+        with urgent(2):  # before what it stops
             throttle.start()
         try:
             yield
@@ -338,14 +338,14 @@ class Phone:
 
 
 @contextmanager
-def urgent() -> Iterator[None]:
+def urgent(priority: int = 1) -> Iterator[None]:
     """What this thread starts meanwhile goes before all others, where the user may ask for that.
 
     On a shared machine others then take some of the caches, and half a core's arithmetic where two
     processors are one core, but no time. (Niceness would not do: it counts within a session.)
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
     except PermissionError:
         yield
         return
