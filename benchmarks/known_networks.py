@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,20 @@ def light_network_names() -> list[str]:
     return [*_networks().LIGHT]
 
 
-def network_file(name: str, folder: Path) -> Path:
-    """Writes a network to `folder`, with a number for every dimension of its inputs."""
+def network_file(
+    name: str, folder: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Path:
+    """Writes a network to `folder`, with a number for every dimension of its inputs.
+
+    A trained network's inputs have the tests' shapes, which are small, unless others are given.
+    """
     networks = _networks()
     if name in networks.LIGHT:
         return Path(networks.light_network(name, folder))
     path = folder / f"{name}.onnx"
     if not path.exists():
         model = onnx.load(networks.trained_network(name))
-        shapes = networks.SHAPES.get(name, {})
+        shapes = shapes or networks.SHAPES.get(name, {})
         weights = {tensor.name for tensor in model.graph.initializer}
         for value in model.graph.input:
             if value.name not in weights:

@@ -144,7 +144,11 @@ def plan(
         costs.mobile,
         costs.cloud,
         profile,
-        {**costs.sources(), "link": profile.how},
+        {
+            **costs.sources(),
+            **costs.stated_corrections(network.graph),
+            "link": profile.how,
+        },
         costs.measured,
         costs.transfer,
     )

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
 
 from jointdnn_tvm import __version__
 from jointdnn_tvm.bundle import Bundle, Half
-from jointdnn_tvm.compiling import compile_library, pass_context
+from jointdnn_tvm.compiling import pass_context
 from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.choose_kernels import Weight, Weights
@@ -22,6 +21,7 @@ from jointdnn_tvm.passes.pipeline import partitioning
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
+from jointdnn_tvm.stage_library import compile_stages
 from jointdnn_tvm.targets import TargetProfile
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def build(
                 taken[side] = {name: taken["mobile"][name] for name in held}
             else:
                 dump = dump_ir / side if dump_ir else None
-                taken[side] = compile_library(_only(module, held), profile, library, dump_ir=dump)
+                taken[side] = compile_stages(module, held, profile, library, dump_ir=dump)
             weights = {w.name: packed.get(w) for ws in taken[side].values() for w in ws}
             halves[side] = Half(library.read_bytes(), weights)
     return Bundle(_manifest(network, plan, stages, fallback, taken), halves)
@@ -75,19 +75,6 @@ class _PackedWeights:
         if weight not in self._made:
             self._made[weight] = weight.of(self._weights)
         return self._made[weight]
-
-
-def _only(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:
-    """Keep the public functions `names`, and the private ones that they reach."""
-    public = {
-        v: f for v, f in module.functions.items() if v.name_hint in names or not _is_public(f)
-    }
-    part = tvm.IRModule(public, attrs=module.attrs)
-    return relax.transform.DeadCodeElimination(list(names))(part)
-
-
-def _is_public(function: Any) -> bool:
-    return isinstance(function, relax.Function) and "global_symbol" in (function.attrs or {})
 
 
 def _manifest(

@@ -6,6 +6,8 @@ off the grouped module, and everything that decides where a group runs works on 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -164,3 +166,27 @@ def _stage(graph: Graph, index: int, side: Side, names: list[str]) -> Stage:
             if t.name in made and (t.output or not inside.issuperset(t.consumers))
         ),
     )
+
+
+def whole_network(graph: Graph) -> Stage:
+    """All groups as one stage, the mobile's."""
+    return _stage(graph, 0, "mobile", [g.name for g in graph.groups])
+
+
+def stage_key(graph: Graph, stage: Stage) -> str:
+    """Hash of a stage's groups and of how they are wired.
+
+    Stages with the same key cost the same on the same device, whatever their tensors are called.
+    """
+    groups = {g.name: g for g in graph.groups}
+    numbers: dict[str, int] = {}
+
+    def number(tensors: Sequence[str]) -> list[int]:
+        return [numbers.setdefault(t, len(numbers)) for t in tensors]
+
+    wiring = [
+        (groups[name].key, number(groups[name].inputs), number(groups[name].outputs))
+        for name in stage.groups
+    ]
+    text = json.dumps([wiring, number(stage.inputs), number(stage.outputs)])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -78,15 +78,15 @@ def _build(
         functions[tvm.ir.GlobalVar(symbol)] = function.with_attr("global_symbol", symbol)
     weights = compile_library(tvm.IRModule(functions), profile, path)
     return tuple(
-        Workload(key, symbol, _arguments(function, weights[symbol]))
+        Workload(key, symbol, arguments(function, weights[symbol]))
         for symbol, (key, function) in symbols.items()
     )
 
 
-def _arguments(
+def arguments(
     function: tvm.relax.Function, weights: Sequence[Weight]
 ) -> tuple[tuple[tuple[int, ...], str], ...]:
-    """Shape and dtype of what the compiled function takes: inputs, then weights as packed."""
+    """Shape and dtype of what a compiled function takes: inputs, then weights as packed."""
     types = {p.name: (tuple(dims(p)), str(p.ty.dtype)) for p in function.params}
     inputs = [types[p.name] for p in function.params[: int(function.attrs["num_input"])]]
     return (*inputs, *(_packed(weight, *types[weight.source]) for weight in weights))

@@ -25,12 +25,14 @@ from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
-from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.errors import BuildError, DeviceError, LinkError
+from jointdnn_tvm.graph import Graph, stage_key, whole_network
 from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.probing import find_transfer
 from jointdnn_tvm.runtime.remote import RemoteSession
+from jointdnn_tvm.stage_library import build_whole_network
 from jointdnn_tvm.targets import TargetProfile, load_target
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
@@ -59,6 +61,8 @@ def measure(
     """Time every distinct group on a device of each side, but those the database knows; and what
     crossings cost the two devices beside the link.
 
+    So is the whole network as one stage: its kernels are fused over the bounds of groups, and find
+    other caches, so it takes less or more than the groups' sum; see `CostTable.correction`.
     Where the mobile device has a sensor, each group's energy is measured too, which takes at least
     a second a group.
     A group that a side can neither build nor run is a fact of the table, not an error. Without
@@ -137,7 +141,7 @@ class _Bench:
 
     def measure(self, network: Network) -> Measured:
         """Measure what the database does not know of any of the devices."""
-        keys = list(dict.fromkeys(g.key for g in network.graph.groups))
+        keys = what_to_time(network.graph)
         with self._sessions() as sessions:
             device = next(iter(sessions.values()))
             self._check_target(device)
@@ -258,6 +262,7 @@ class _Shelf:
 
     def __init__(self, network: Network, folder: Path, report: Progress) -> None:
         self._network = network
+        self._whole = stage_key(network.graph, whole_network(network.graph))
         self._folder = folder
         self._report = report
         self._built: dict[str, tuple[set[str], list[GroupLibrary], dict[str, str]]] = {}
@@ -265,7 +270,7 @@ class _Shelf:
     def libraries(
         self, profile: TargetProfile, keys: Sequence[str]
     ) -> tuple[list[GroupLibrary], dict[str, str]]:
-        """Libraries that hold at least these groups, and why others did not build."""
+        """Libraries that hold at least what has these keys, and why others did not build."""
         target = _target_key(profile)
         built, libraries, failures = self._built.setdefault(target, (set(), [], {}))
         missing = [k for k in keys if k not in built]
@@ -277,11 +282,27 @@ class _Shelf:
             self._report(f"compiling groups for {profile.name}", done, len(missing))
 
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        made, failed = build_group_libraries(self._network, missing, profile, folder, count)
+        groups = [k for k in missing if k != self._whole]
+        made, failed = build_group_libraries(self._network, groups, profile, folder, count)
+        if len(groups) < len(missing):
+            try:
+                made.append(build_whole_network(self._network, profile, folder / "whole.so"))
+            except LinkError:
+                raise
+            except BuildError as error:
+                failed[self._whole] = str(error)
+            count(1)
         built.update(missing)
         libraries += made
         failures.update(failed)
         return libraries, failures
+
+
+def what_to_time(graph: Graph) -> list[str]:
+    """The keys of the distinct groups, and of the whole network when it is more than one."""
+    groups = list(dict.fromkeys(g.key for g in graph.groups))
+    whole = stage_key(graph, whole_network(graph))
+    return [*groups, whole] if len(graph.groups) > 1 else groups
 
 
 def _target_key(profile: TargetProfile) -> str:

@@ -47,6 +47,7 @@ def measure_many(
 
     with (
         mock.patch.object(measuring, "build_group_libraries", build),
+        mock.patch.object(measuring, "what_to_time", return_value=keys),  # no whole network
         mock.patch.object(measuring, "EvaluatorConfig", return_value=QUICK),
     ):
         return measuring.measure(network, devices=devices, database=database, progress=progress)

@@ -13,7 +13,12 @@ from jointdnn_tvm.cost.transfer import Transfer
 def shown(cost: Measurement, transfer: Transfer | None = None) -> str:
     group: dict[str, Any] = {"name": "conv2d_0", "operators": ["conv2d"]}
     sides = {side: measure._cost(cost) for side in ("mobile", "cloud")}
-    found = {"newly_measured": 1, "doubts": [], "transfer": transfer and asdict(transfer)}
+    found = {
+        "newly_measured": 1,
+        "doubts": [],
+        "transfer": transfer and asdict(transfer),
+        "corrections": {"mobile": 1.0, "cloud": 0.9},
+    }
     return measure.render({**found, "groups": [{**group, **sides}]})
 
 
@@ -21,7 +26,8 @@ def test_a_median_with_its_interval() -> None:
     text = shown(Measurement(1e-3, 9e-5, 6, None, "measured:a clock", 1e-5))
     assert "1000.0 ±10.0" in text
     assert "?" not in text
-    assert text.endswith("newly measured: 1; measured:a clock")
+    assert "newly measured: 1; measured:a clock\n" in text
+    assert text.endswith("the whole network takes 0.900 of the sum of its groups on the cloud")
 
 
 def test_a_median_that_is_not_known_well() -> None:

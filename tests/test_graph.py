@@ -18,6 +18,8 @@ from jointdnn_tvm.graph import (
     check_placement,
     size_bytes,
     split_into_stages,
+    stage_key,
+    whole_network,
 )
 from jointdnn_tvm.placement import SIDES, Side
 
@@ -169,3 +171,44 @@ def test_tensor_is_found_by_name() -> None:
     assert graph.tensor("in0").name == "in0"
     with pytest.raises(KeyError):
         graph.tensor("nothing")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stage_is_known_by_what_it_computes(seed: int) -> None:
+    graph = random_graph(seed)
+    whole = whole_network(graph)
+    (only,) = split_into_stages(graph, {g.name: "mobile" for g in graph.groups})
+    assert whole == only
+    key = stage_key(graph, whole)
+    assert stage_key(graph, replace(whole, name="x", side="cloud")) == key
+
+    def called(name: str) -> str:
+        return f"other_{name}"
+
+    renamed = Graph(
+        tuple(
+            replace(
+                g,
+                name=called(g.name),
+                inputs=tuple(map(called, g.inputs)),
+                outputs=tuple(map(called, g.outputs)),
+            )
+            for g in graph.groups
+        ),
+        tuple(
+            replace(
+                t,
+                name=called(t.name),
+                producer=t.producer and called(t.producer),
+                consumers=tuple(map(called, t.consumers)),
+            )
+            for t in graph.tensors
+        ),
+        tuple(map(called, graph.inputs)),
+        tuple(map(called, graph.outputs)),
+    )
+    assert stage_key(renamed, whole_network(renamed)) == key
+    changed = replace(graph, groups=(replace(graph.groups[0], key="x"), *graph.groups[1:]))
+    assert stage_key(changed, whole) != key
+    parts = {stage_key(graph, s) for s in split_into_stages(graph, random_placement(graph, seed))}
+    assert (parts == {key}) == (len(set(random_placement(graph, seed).values())) == 1)

@@ -17,8 +17,9 @@ from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
-from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.measuring import measure
+from jointdnn_tvm.errors import BuildError, DeviceError
+from jointdnn_tvm.graph import stage_key, whole_network
+from jointdnn_tvm.measuring import measure, what_to_time
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES
 from jointdnn_tvm.runtime.remote import RemoteSession
@@ -50,7 +51,7 @@ def test_every_group_gets_a_time_and_nothing_is_measured_twice(
     def report(what: str, done: int, total: int) -> None:
         told.append((what, done, total))
 
-    keys = {g.key for g in branching.graph.groups}
+    keys = set(what_to_time(branching.graph))
     first = measure(branching, devices=devices, database=tmp_path / "costs", progress=report)
     assert first.on_mobile.keys() == first.on_cloud.keys() == keys
     assert all(m.latency_s and m.latency_s > 0 for m in first.on_mobile.values())
@@ -88,7 +89,7 @@ def test_other_passes_are_measured_anew(
     measure(branching, devices=devices, database=tmp_path / "costs")
     monkeypatch.setattr(measuring, "passes_digest", lambda: "other passes")
     again = measure(branching, devices=devices, database=tmp_path / "costs")
-    assert again.measured == len({g.key for g in branching.graph.groups})
+    assert again.measured == len(what_to_time(branching.graph))
 
 
 def test_every_pass_counts_for_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +118,33 @@ def test_what_does_not_build_is_a_fact(
     assert costs.on_mobile[bad].latency_s is None
     assert costs.on_mobile[bad].reason == "it does not build"
     assert sum(m.latency_s is None for m in costs.on_cloud.values()) == 1
+
+
+def test_the_whole_network_is_one_more_workload(
+    branching: Network, devices: Devices, tmp_path: Path
+) -> None:
+    graph = branching.graph
+    whole = stage_key(graph, whole_network(graph))
+    assert what_to_time(graph) == [*dict.fromkeys(g.key for g in graph.groups), whole]
+    assert what_to_time(replace(graph, groups=graph.groups[:1])) == [graph.groups[0].key]
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    whole_s = costs.on_cloud[whole].latency_s
+    parts_s = [costs.on_cloud[g.key].latency_s or 0.0 for g in graph.groups]
+    assert whole_s is not None
+    assert costs.correction(graph, "cloud") == pytest.approx(whole_s / sum(parts_s))
+
+
+def test_a_whole_network_that_does_not_build_corrects_nothing(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BuildError("it is too long")
+
+    monkeypatch.setattr(measuring, "build_whole_network", refuse)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    graph = branching.graph
+    assert costs.on_cloud[stage_key(graph, whole_network(graph))].reason == "it is too long"
+    assert costs.correction(graph, "cloud") == 1
 
 
 def test_a_device_for_another_target_is_refused(

@@ -11,6 +11,7 @@ from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SideCost, evaluate, solve
 from jointdnn_tvm.targets import load_link, load_target
@@ -49,6 +50,32 @@ def test_operators_cost_what_was_measured(branching: Network) -> None:
         assert cloud_s is not None
         assert operator.mobile == SideCost(mobile_s, 6.0 * mobile_s, group.weight_bytes)
         assert operator.cloud == SideCost(cloud_s)
+
+
+def test_groups_are_corrected_by_the_whole_network(branching: Network) -> None:
+    graph = branching.graph
+    plain = table(branching)
+    assert plain.correction(graph, "mobile") == 1
+    assert plain.stated_corrections(graph) == {}
+    sum_s = sum(plain.on_mobile[g.key].latency_s or 0.0 for g in graph.groups)
+    whole = stage_key(graph, whole_network(graph))
+    costs = replace(plain, on_mobile={**plain.on_mobile, whole: timed(0.8 * sum_s)})
+    assert costs.stated_corrections(graph) == {
+        "correction": "whole network over the sum of its groups: mobile 0.800, cloud 1.000"
+    }
+    before, after = (make_problem(graph, table, LINK) for table in (plain, costs))
+    for one, other in zip(before.operators, after.operators, strict=True):
+        assert one.mobile is not None
+        assert other.mobile is not None
+        assert other.mobile.latency_s == pytest.approx(0.8 * one.mobile.latency_s)
+        assert other.mobile.energy_j == pytest.approx(0.8 * one.mobile.energy_j)
+        assert other.cloud == one.cloud
+    everything = evaluate(after, dict.fromkeys(after.positions, "mobile"))
+    assert everything.latency_s == pytest.approx(0.8 * sum_s)
+    failed = replace(plain, on_mobile={**costs.on_mobile, whole: Measurement.failure("no", "x")})
+    assert failed.correction(graph, "mobile") == 1
+    lacking = {**costs.on_mobile, graph.groups[0].key: Measurement.failure("no", "x")}
+    assert replace(plain, on_mobile=lacking).correction(graph, "mobile") == 1
 
 
 def test_tensors_and_link(branching: Network) -> None:

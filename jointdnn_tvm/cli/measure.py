@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "newly_measured": costs.measured,
         "doubts": list(costs.doubts),
         "transfer": None if costs.transfer is None else asdict(costs.transfer),
+        "corrections": {s: costs.correction(network.graph, s) for s in ("mobile", "cloud")},
         "groups": [
             {
                 "name": g.name,
@@ -72,6 +73,11 @@ def render(result: dict[str, Any]) -> str:
         )
     sources = {cost["source"] for cost in costs}
     lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
+    lines += [
+        f"the whole network takes {factor:.3f} of the sum of its groups on the {side}"
+        for side, factor in result["corrections"].items()
+        if factor != 1
+    ]
     lines += result["doubts"]
     return "\n".join(lines)
 

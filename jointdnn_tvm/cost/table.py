@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from functools import cached_property
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
-from jointdnn_tvm.graph import Graph, Group
-from jointdnn_tvm.placement import Limits, Link, Operator, Problem, SideCost, Tensor
+from jointdnn_tvm.graph import Graph, Group, stage_key, whole_network
+from jointdnn_tvm.placement import SIDES, Limits, Link, Operator, Problem, Side, SideCost, Tensor
+from jointdnn_tvm.placement.problem import CLOUD, MOBILE
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 
@@ -19,6 +21,7 @@ from jointdnn_tvm.targets import LinkProfile, TargetProfile
 class CostTable:
     """Measurements by group key, for each side, and how many of them were new.
 
+    Where the whole network was measured as one stage, that is among them by its `stage_key`.
     A group that a side cannot build or run has a measurement that says why. `doubts` are sentences
     that say why measurements may not be what a device takes when it is by itself. `transfer` is
     what crossings cost the two devices; where it is None, they take what the link takes.
@@ -41,6 +44,27 @@ class CostTable:
             **({"crossings": self.transfer.source} if self.transfer else {}),
             **({"doubts": "; ".join(self.doubts)} if self.doubts else {}),
         }
+
+    def correction(self, graph: Graph, side: Side) -> float:
+        """What the whole network takes on a side over the sum of its groups; 1 where not known.
+
+        A group takes that share of its own time, on average, once it runs in a stage.
+        """
+        measured = self.on_mobile if side == MOBILE else self.on_cloud
+        whole = measured.get(stage_key(graph, whole_network(graph)))
+        parts_s = [measured[g.key].latency_s for g in graph.groups]
+        known_s = [latency_s for latency_s in parts_s if latency_s is not None]
+        if whole is None or whole.latency_s is None or len(known_s) < len(parts_s):
+            return 1.0
+        return whole.latency_s / math.fsum(known_s)
+
+    def stated_corrections(self, graph: Graph) -> dict[str, str]:
+        """The corrections in words, as one more of `sources`; nothing where there is none."""
+        found = {side: self.correction(graph, side) for side in SIDES}
+        if set(found.values()) == {1.0}:
+            return {}
+        said = ", ".join(f"{side} {factor:.3f}" for side, factor in found.items())
+        return {"correction": f"whole network over the sum of its groups: {said}"}
 
     @cached_property
     def idle_w(self) -> float:
@@ -84,12 +108,14 @@ def make_problem(
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
+    Groups cost what was measured, times the `correction` of their side.
     The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
     The problem's link is `link` as crossings find it: what they cost the devices is in its rates
     and its round trip.
     """
+    corrections = {side: costs.correction(graph, side) for side in SIDES}
     return Problem(
-        operators=tuple(_operator(g, costs) for g in graph.groups),
+        operators=tuple(_operator(g, costs, corrections) for g in graph.groups),
         tensors=tuple(
             Tensor(t.name, t.producer, t.consumers, t.size_bytes, t.output)
             for t in graph.tensors
@@ -115,7 +141,7 @@ def _link(costs: CostTable, profile: LinkProfile) -> Link:
     return link if costs.transfer is None else costs.transfer.over(link, costs.mobile.busy_w)
 
 
-def _operator(group: Group, costs: CostTable) -> Operator:
+def _operator(group: Group, costs: CostTable, corrections: Mapping[Side, float]) -> Operator:
     mobile, cloud = costs.on_mobile[group.key], costs.on_cloud[group.key]
     if mobile.latency_s is None and cloud.latency_s is None:
         raise CostError(
@@ -126,8 +152,12 @@ def _operator(group: Group, costs: CostTable) -> Operator:
         group.name,
         None
         if mobile.latency_s is None
-        else SideCost(mobile.latency_s, costs.energy_j(mobile), group.weight_bytes),
-        None if cloud.latency_s is None else SideCost(cloud.latency_s),
+        else SideCost(
+            mobile.latency_s * corrections[MOBILE],
+            costs.energy_j(mobile) * corrections[MOBILE],
+            group.weight_bytes,
+        ),
+        None if cloud.latency_s is None else SideCost(cloud.latency_s * corrections[CLOUD]),
     )
 
 
