@@ -19,7 +19,7 @@ from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.choose_kernels import Weight, Weights
 from jointdnn_tvm.passes.pipeline import partitioning
-from jointdnn_tvm.placement import Side
+from jointdnn_tvm.placement import PLAIN, Side
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
 from jointdnn_tvm.targets import TargetProfile
@@ -106,7 +106,7 @@ def _manifest(
         targets={"mobile": plan.mobile.name, "cloud": plan.cloud.name},
         inputs=_ports(network.inputs, graph.inputs),
         outputs=_ports(network.outputs, graph.outputs),
-        tensors=_tensor_entries(graph, crossing),
+        tensors=_tensor_entries(graph, crossing, plan.answer.codecs),
         stages=tuple(_stage_entry(s, taken) for s in stages),
         fallback=fallback,
         plan=plan.to_json(),
@@ -127,5 +127,11 @@ def _ports(specs: Sequence[Any], tensors: Sequence[str]) -> tuple[Port, ...]:
     return tuple(Port(spec.name, name) for spec, name in zip(specs, tensors, strict=True))
 
 
-def _tensor_entries(graph: Graph, names: set[str]) -> dict[str, TensorEntry]:
-    return {t.name: TensorEntry(t.shape, t.dtype) for t in graph.tensors if t.name in names}
+def _tensor_entries(
+    graph: Graph, names: set[str], codecs: Mapping[str, str]
+) -> dict[str, TensorEntry]:
+    return {
+        t.name: TensorEntry(t.shape, t.dtype, codecs.get(t.name, PLAIN))
+        for t in graph.tensors
+        if t.name in names
+    }
