@@ -13,6 +13,7 @@ from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.estimating import ANALYTIC, estimate
 from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.offering import Offer, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.targets import LinkProfile, load_link
@@ -26,6 +27,7 @@ __all__ = [
     "find_costs",
     "load_network",
     "measure",
+    "offer_codecs",
     "plan",
 ]
 
@@ -39,6 +41,8 @@ def compile(
     objective: str = "latency",
     limits: Limits | None = None,
     placement: str = AUTO,
+    codecs: str = "lossless",
+    calibrate: str | Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     devices: Devices | None = None,
     database: str | Path | None = None,
@@ -50,9 +54,10 @@ def compile(
 
     `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `objective` is
     ``latency``, ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
-    ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
-    servers are started on loopback. With ``analytic`` for a `database` nothing is measured: costs
-    are those of `estimate`. The bundle is in memory: `save` it.
+    ``auto`` or one of the others that `planning.answer_problem` knows; for `codecs` and `calibrate`
+    see `offer_codecs`. Without `devices` two device servers are started on loopback. With
+    ``analytic`` for a `database` nothing is measured: costs are those of `estimate`. The bundle is
+    in memory: `save` it.
     """
     link = load_link(link) if isinstance(link, str) else link
     check_placement_choice(placement)
@@ -61,7 +66,13 @@ def compile(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
     chosen = plan(
-        network, costs, link=link, objective=objective, limits=limits, placement=placement
+        network,
+        costs,
+        link=link,
+        objective=objective,
+        limits=limits,
+        placement=placement,
+        codecs=offer_codecs(network, costs, codecs, calibrate),
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
 
@@ -91,13 +102,16 @@ def plan(
     objective: str = "latency",
     limits: Limits | None = None,
     placement: str = AUTO,
+    codecs: str | Offer = "lossless",
 ) -> Plan:
     """Place every group of the network by its costs and the link; see `planning.answer_problem`.
 
-    `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``.
+    `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``. `codecs` is ``none``,
+    ``lossless``, or what `offer_codecs` gave, to plan again with it.
     """
+    offer = offer_codecs(network, costs, codecs) if isinstance(codecs, str) else codecs
     profile = load_link(link) if isinstance(link, str) else link
-    problem = make_problem(network.graph, costs, profile, objective, limits)
+    problem = make_problem(network.graph, costs, profile, objective, limits, offer.encodings)
     answer, baselines = answer_problem(problem, placement)
     return Plan(
         problem,
@@ -106,6 +120,6 @@ def plan(
         costs.mobile,
         costs.cloud,
         profile,
-        {**costs.sources(), "link": f"model:{profile.name}"},
+        {**costs.sources(), "link": f"model:{profile.name}", "codecs": offer.source},
         costs.measured,
     )

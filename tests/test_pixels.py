@@ -56,6 +56,19 @@ def test_what_is_no_picture(array: Array) -> None:
     assert pixels.encode(array) is None
 
 
+def test_picture_too_small_for_its_colours() -> None:
+    assert pixels.encode(hard_array("bytes", (1, 3, 5, 5))) is None
+
+
+def test_pixel_of_no_colour() -> None:
+    array = np.arange(3 * 20 * 20, dtype=np.float32).reshape(1, 3, 20, 20) % 7
+    encoded = pixels.encode(array)
+    assert encoded is not None
+    assert len(encoded[0]) == 4 * 3 * 7
+    with pytest.raises(CodecError, match="it has a pixel of no colour"):
+        pixels.decode(Frame("pixels", "float32", array.shape, encoded[0][:-12], encoded[1]))
+
+
 def test_one_pixel_off_the_grid() -> None:
     array = np.ascontiguousarray(picture(True))
     array[0, 1, 100, 100] += np.float32(1e-4)

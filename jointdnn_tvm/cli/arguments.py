@@ -122,6 +122,19 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, mobile-only, cloud-only, random:SEED, or a JSON file (default: auto)",
     )
+    parser.add_argument(
+        "--codecs",
+        choices=("none", "lossless"),
+        default="lossless",
+        help="how tensors may be encoded for the link: not at all, or so that every bit comes back "
+        "(default: lossless)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="FILE.npz|DIR",
+        type=Path,
+        help="inputs that show how small tensors get (default: noise)",
+    )
     add_limits(parser)
 
 

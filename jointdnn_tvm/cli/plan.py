@@ -69,6 +69,7 @@ def plan_network(args: argparse.Namespace) -> Plan:
         objective=args.objective,
         limits=arguments.limits(args),
         placement=args.placement,
+        codecs=api.offer_codecs(network, costs, args.codecs, args.calibrate),
     )
 
 
@@ -106,7 +107,8 @@ def render(answer: dict[str, Any]) -> str:
     width = max(map(len, answer["placement"]))
     lines += [f"  {name:<{width}}  {side}" for name, side in answer["placement"].items()]
     if answer["codecs"]:
-        lines.append(f"crossing the link: {', '.join(answer['codecs'])}")
+        crossing = [n if c == "none" else f"{n} by {c}" for n, c in answer["codecs"].items()]
+        lines.append(f"crossing the link: {', '.join(crossing)}")
     return "\n".join(lines)
 
 

@@ -30,8 +30,10 @@ def encode(array: np.ndarray) -> tuple[bytes, bytes] | None:
         if palette is None:
             return None
         palettes.append(palette)
+    used = int(indices.max()) + 1
     indices[..., 1:] -= indices[..., :-1].copy()
-    return np.stack(palettes).astype("<f4").tobytes(), compress(indices)
+    colours, payload = np.stack(palettes)[:, :used].astype("<f4").tobytes(), compress(indices)
+    return (colours, payload) if len(colours) + len(payload) < array.nbytes else None
 
 
 def decode(frame: Frame) -> np.ndarray:
@@ -40,13 +42,16 @@ def decode(frame: Frame) -> np.ndarray:
     if axis is None or not is_image(frame.shape):
         raise CodecError(f"a tensor's frame is damaged: no picture has the shape {frame.shape}")
     channels = frame.shape[axis]
-    if len(frame.parameters) != 4 * channels * _LEVELS:
+    used = len(frame.parameters) // (4 * channels)
+    if not frame.parameters or len(frame.parameters) != 4 * channels * used:
         raise CodecError("a tensor's frame is damaged: its colours are not those of its shape")
-    palettes = np.frombuffer(frame.parameters, "<f4").reshape(channels, _LEVELS)
+    palettes = np.frombuffer(frame.parameters, "<f4").reshape(channels, used)
     array = np.empty(frame.shape, np.float32)
     turned = np.moveaxis(array, axis, 0)
     differences = decompress(frame.payload, frame.count).reshape(turned.shape)
     indices = np.add.accumulate(differences, axis=-1, dtype=np.uint8)
+    if indices.max() >= used:
+        raise CodecError("a tensor's frame is damaged: it has a pixel of no colour")
     for palette, found, channel in zip(palettes, indices, turned, strict=True):
         channel[...] = palette[found]
     return array

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import Graph, Group
-from jointdnn_tvm.placement import Limits, Link, Operator, Problem, SideCost, Tensor
+from jointdnn_tvm.placement import (
+    Codec,
+    Limits,
+    Link,
+    Operator,
+    Problem,
+    SideCost,
+    SideSeconds,
+    Tensor,
+)
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs."""
+
+    size_bytes: float
+    error: float = 0.0
+
+
+Encodings = Mapping[str, Mapping[str, Encoding]]
+"""The codecs offered for each tensor, by the names of both."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +41,8 @@ class CostTable:
     """Measurements by group key, for each side, and how many of them were new.
 
     A group that a side cannot build or run has a measurement that says why. `doubts` are sentences
-    that say why measurements may not be what a device takes when it is by itself.
+    that say why measurements may not be what a device takes when it is by itself. The codecs' times
+    are there by `codec_times.codec_workloads`, for a device that has codecs.
     """
 
     mobile: TargetProfile
@@ -28,6 +51,8 @@ class CostTable:
     on_cloud: Mapping[str, Measurement]
     measured: int
     doubts: tuple[str, ...] = ()
+    codecs_on_mobile: Mapping[str, Measurement] = field(default_factory=dict)
+    codecs_on_cloud: Mapping[str, Measurement] = field(default_factory=dict)
 
     def sources(self) -> dict[str, str]:
         """How the numbers were got."""
@@ -37,6 +62,12 @@ class CostTable:
             "mobile energy": self._energy_source(),
             **({"doubts": "; ".join(self.doubts)} if self.doubts else {}),
         }
+
+    @property
+    def lacks_codecs(self) -> str | None:
+        """The side on which the codecs' times are not known, if there is one."""
+        sides = {"mobile": self.codecs_on_mobile, "cloud": self.codecs_on_cloud}
+        return next((side for side, times in sides.items() if not times), None)
 
     @cached_property
     def idle_w(self) -> float:
@@ -77,15 +108,21 @@ def make_problem(
     link: LinkProfile,
     objective: str = "latency",
     limits: Limits | None = None,
+    encodings: Encodings | None = None,
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
     The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
+    `encodings` are the other ways to send each tensor, for devices whose codecs were timed.
     """
+    times = codec_times(costs.codecs_on_mobile), codec_times(costs.codecs_on_cloud)
     return Problem(
         operators=tuple(_operator(g, costs) for g in graph.groups),
         tensors=tuple(
-            Tensor(t.name, t.producer, t.consumers, t.size_bytes, t.output)
+            Tensor(
+                *(t.name, t.producer, t.consumers, t.size_bytes, t.output),
+                codecs=_codecs(t.size_bytes, (encodings or {}).get(t.name, {}), *times),
+            )
             for t in graph.tensors
             if t.consumers or (t.output and t.producer)
         ),
@@ -116,6 +153,26 @@ def _operator(group: Group, costs: CostTable) -> Operator:
         if mobile.latency_s is None
         else SideCost(mobile.latency_s, costs.energy_j(mobile), group.weight_bytes),
         None if cloud.latency_s is None else SideCost(cloud.latency_s),
+    )
+
+
+def _codecs(
+    size_bytes: int,
+    encodings: Mapping[str, Encoding],
+    on_mobile: Mapping[str, CodecTime],
+    on_cloud: Mapping[str, CodecTime],
+) -> tuple[Codec, ...]:
+    """What the codecs of a tensor of that size take and give."""
+    return tuple(
+        Codec(
+            name,
+            encoding.size_bytes,
+            SideSeconds(*(side[name].encode.at(size_bytes) for side in (on_mobile, on_cloud))),
+            SideSeconds(*(side[name].decode.at(size_bytes) for side in (on_mobile, on_cloud))),
+            encoding.error,
+        )
+        for name, encoding in encodings.items()
+        if name in on_mobile and name in on_cloud
     )
 
 

@@ -1,0 +1,59 @@
+"""How small exact codecs make the tensors of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jointdnn_tvm.codec.registry import encode_tensor
+from jointdnn_tvm.encodings import crossing, exact_codecs, exact_encodings
+from jointdnn_tvm.graph import Tensor
+from jointdnn_tvm.host_network import HostNetwork
+from jointdnn_tvm.network import Network
+from jointdnn_tvm.samples import random_sample
+
+
+@pytest.fixture(scope="module")
+def host(branching: Network) -> HostNetwork:
+    return HostNetwork(branching)
+
+
+def test_sizes_are_those_of_frames(host: HostNetwork, branching: Network) -> None:
+    (sample,) = random_sample(branching).inputs
+    found = exact_encodings(host, [sample])
+    tensors = host.tensors(sample)
+    offered = 0
+    for tensor in crossing(host):
+        frames = {c: len(encode_tensor(c, tensors[tensor.name])) for c in exact_codecs(tensor)}
+        pays = {c: size for c, size in frames.items() if size < 0.98 * tensor.size_bytes}
+        assert {c: e.size_bytes for c, e in found[tensor.name].items()} == pays
+        assert all(e.error == 0 for e in found[tensor.name].values())
+        offered += len(pays)
+    assert offered
+
+
+def test_median_of_the_samples(host: HostNetwork, branching: Network) -> None:
+    (sample,) = random_sample(branching).inputs
+    image, bias = branching.graph.inputs
+    blank = {image: np.zeros_like(sample[image]), bias: sample[bias]}
+    sizes = [
+        exact_encodings(host, samples)[image]["pixels"].size_bytes
+        for samples in ([blank], [blank, sample, blank])
+    ]
+    assert sizes[0] == sizes[1] < sample[image].nbytes / 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "producer", "codecs"),
+    [
+        ((1, 3, 32, 32), "float32", None, ["pixels"]),
+        ((1, 3, 32, 32), "float32", "conv", ["f32"]),
+        ((1, 99), "float32", None, ["f32"]),
+        ((1, 3, 32, 32), "uint8", None, ["bytes"]),
+        ((7,), "int64", "argmax", ["bytes"]),
+    ],
+)
+def test_codecs_by_what_a_tensor_is(
+    shape: tuple[int, ...], dtype: str, producer: str | None, codecs: list[str]
+) -> None:
+    assert exact_codecs(Tensor("t", shape, dtype, producer, ())) == codecs
