@@ -13,7 +13,7 @@ from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.estimating import ANALYTIC, estimate
 from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
-from jointdnn_tvm.offering import Offer, offer_codecs
+from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.targets import LinkProfile, load_link
@@ -61,6 +61,7 @@ def compile(
     """
     link = load_link(link) if isinstance(link, str) else link
     check_placement_choice(placement)
+    check_codecs(codecs, calibrate, limits.max_error if limits else None)
     network = load_network(model, shapes)
     costs = find_costs(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
@@ -72,7 +73,14 @@ def compile(
         objective=objective,
         limits=limits,
         placement=placement,
-        codecs=offer_codecs(network, costs, codecs, calibrate),
+        codecs=offer_codecs(
+            network,
+            costs,
+            codecs,
+            calibrate=calibrate,
+            max_error=limits.max_error if limits else None,
+            progress=progress,
+        ),
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
 
@@ -107,12 +115,20 @@ def plan(
     """Place every group of the network by its costs and the link; see `planning.answer_problem`.
 
     `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``. `codecs` is ``none``,
-    ``lossless``, or what `offer_codecs` gave, to plan again with it.
+    ``lossless``, or what `offer_codecs` gave. A plan with lossy ones is tried on the samples that
+    were held out; while its error is over the budget, it is made again without the worst codec.
     """
     offer = offer_codecs(network, costs, codecs) if isinstance(codecs, str) else codecs
     profile = load_link(link) if isinstance(link, str) else link
-    problem = make_problem(network.graph, costs, profile, objective, limits, offer.encodings)
-    answer, baselines = answer_problem(problem, placement)
+    limits = offer.limits(limits or Limits())
+    while True:
+        problem = make_problem(network.graph, costs, profile, objective, limits, offer.encodings)
+        answer, baselines = answer_problem(problem, placement)
+        agreement = offer.agreement(answer.placement, answer.codecs)
+        fewer = offer.after(agreement, answer.codecs)
+        if fewer is None:
+            break
+        offer = fewer
     return Plan(
         problem,
         answer,
@@ -122,4 +138,5 @@ def plan(
         profile,
         {**costs.sources(), "link": f"model:{profile.name}", "codecs": offer.source},
         costs.measured,
+        agreement,
     )

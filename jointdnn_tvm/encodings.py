@@ -3,36 +3,85 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
+
+from jointdnn_tvm.agreement import Judge
 from jointdnn_tvm.codec.channels import is_image
-from jointdnn_tvm.codec.registry import encode_tensor
+from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
 from jointdnn_tvm.cost.table import Encoding, Encodings
 from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork, Sample
 
-_WORTH = 0.98  # of a tensor's own size; a codec that saves less is not offered
+Array = np.ndarray[Any, Any]
+_WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
+LOSSY = tuple(name for name, codec in CODECS.items() if not codec.exact)
+_SMALLEST_BYTES = 256  # of a tensor that is worth an error
 
 
 def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
     """The exact codecs of every tensor that can cross, where they make it smaller."""
-    sizes: dict[str, dict[str, list[int]]] = {}
-    for sample in samples:
-        tensors = host.tensors(sample)
-        for tensor in crossing(host):
-            found = sizes.setdefault(tensor.name, {})
-            for codec in exact_codecs(tensor):
-                size = len(encode_tensor(codec, tensors[tensor.name]))
-                found.setdefault(codec, []).append(size)
-    whole = {t.name: t.size_bytes for t in host.graph.tensors}
-    return {
-        name: {
-            codec: Encoding(statistics.median(measured))
-            for codec, measured in found.items()
-            if statistics.median(measured) < _WORTH * whole[name]
+    runs = [host.tensors(sample) for sample in samples]
+    found: dict[str, dict[str, Encoding]] = {}
+    for tensor in crossing(host):
+        arrays = [run[tensor.name] for run in runs]
+        sizes = {codec: _size_bytes(codec, arrays) for codec in exact_codecs(tensor)}
+        found[tensor.name] = {
+            codec: Encoding(size)
+            for codec, size in sizes.items()
+            if size < _WORTH * tensor.size_bytes
         }
-        for name, found in sizes.items()
-    }
+    return found
+
+
+def lossy_encodings(
+    host: HostNetwork,
+    samples: Sequence[Sample],
+    budget: float,
+    report: Callable[[int, int], None],
+) -> Encodings:
+    """The other codecs of every tensor, where its loss alone changes the answers within `budget`.
+
+    Each error is that of the network's outputs when all that read the tensor read what the codec
+    leaves of it. `report` is told how many tensors are done, of how many.
+    """
+    runs = [host.tensors(sample) for sample in samples]
+    judge = Judge([[run[name] for name in host.graph.outputs] for run in runs])
+    tensors = [
+        t for t in crossing(host) if t.dtype == "float32" and t.size_bytes >= _SMALLEST_BYTES
+    ]
+    found: dict[str, dict[str, Encoding]] = {}
+    for done, tensor in enumerate(tensors, 1):
+        found[tensor.name] = _within(host, judge, runs, tensor, budget)
+        report(done, len(tensors))
+    return found
+
+
+def _within(
+    host: HostNetwork, judge: Judge, runs: list[dict[str, Array]], tensor: Tensor, budget: float
+) -> dict[str, Encoding]:
+    """The lossy codecs of one tensor, each smaller than all that lose less."""
+    arrays = [run[tensor.name] for run in runs]
+    found: dict[str, Encoding] = {}
+    smallest: float = tensor.size_bytes
+    for codec in LOSSY:
+        frames = [encode_tensor(codec, array) for array in arrays]
+        size = statistics.median(map(len, frames))
+        if size >= _WORTH * smallest:
+            continue
+        left = [{tensor.name: decode_tensor(frame)} for frame in frames]
+        answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]
+        error = judge.compare(answers).error
+        if error <= budget:
+            found[codec] = Encoding(size, error)
+            smallest = size
+    return found
+
+
+def _size_bytes(codec: str, arrays: Sequence[Array]) -> float:
+    return statistics.median(len(encode_tensor(codec, array)) for array in arrays)
 
 
 def crossing(host: HostNetwork) -> list[Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
     SIDES,
@@ -34,7 +35,7 @@ class Plan:
 
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
-    database before.
+    database before. `agreement` is that of a plan with lossy codecs, on samples held out.
     """
 
     problem: Problem
@@ -45,6 +46,7 @@ class Plan:
     link: LinkProfile
     sources: Mapping[str, str]
     newly_measured: int
+    agreement: Agreement | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""
@@ -56,6 +58,7 @@ class Plan:
             "baselines": {n: _brief(a) for n, a in self.baselines.items()},
             "sources": dict(self.sources),
             "newly_measured": self.newly_measured,
+            **({"agreement": self.agreement.to_json()} if self.agreement else {}),
         }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jointdnn_tvm.codec.registry import encode_tensor
-from jointdnn_tvm.encodings import crossing, exact_codecs, exact_encodings
+from jointdnn_tvm.agreement import Judge
+from jointdnn_tvm.codec.registry import decode_tensor, encode_tensor
+from jointdnn_tvm.cost.table import Encoding
+from jointdnn_tvm.encodings import LOSSY, crossing, exact_codecs, exact_encodings, lossy_encodings
 from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork
 from jointdnn_tvm.network import Network
@@ -41,6 +43,27 @@ def test_median_of_the_samples(host: HostNetwork, branching: Network) -> None:
         for samples in ([blank], [blank, sample, blank])
     ]
     assert sizes[0] == sizes[1] < sample[image].nbytes / 5
+
+
+def test_lossy_codecs_and_the_error_of_each(host: HostNetwork, branching: Network) -> None:
+    samples = [random_sample(branching, seed).inputs[0] for seed in range(3)]
+    told: list[tuple[int, int]] = []
+    found = lossy_encodings(host, samples, 0.2, lambda done, total: told.append((done, total)))
+    assert told == [(i + 1, len(found)) for i in range(len(found))]
+    assert LOSSY == ("f16", "u8", "u8-tensor", "u6", "u4")
+    runs = [host.tensors(sample) for sample in samples]
+    judge = Judge([[run[n] for n in branching.graph.outputs] for run in runs])
+    for name, codecs in found.items():
+        sizes = [encoding.size_bytes for encoding in codecs.values()]
+        assert sizes == sorted(sizes, reverse=True)
+        for codec, encoding in codecs.items():
+            frames = [encode_tensor(codec, run[name]) for run in runs]
+            changed = [{name: decode_tensor(frame)} for frame in frames]
+            answers = [host.outputs(run, c) for run, c in zip(runs, changed, strict=True)]
+            assert encoding == Encoding(sorted(map(len, frames))[1], judge.compare(answers).error)
+            assert encoding.error <= 0.2
+    strict = lossy_encodings(host, samples, 0.001, lambda done, total: None)
+    assert sum(map(len, strict.values())) < sum(map(len, found.values()))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from jointdnn_tvm import offering
+from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.errors import CodecError, LinkError
 from jointdnn_tvm.estimating import estimate
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.offering import offer_codecs
+from jointdnn_tvm.offering import Offer, offer_codecs
+from jointdnn_tvm.placement import Limits
+from jointdnn_tvm.samples import Samples, random_sample
 
 
 @pytest.fixture(scope="module")
@@ -64,5 +67,70 @@ def test_machine_without_a_linker(
 
 
 def test_another_choice(branching: Network, costs: CostTable) -> None:
-    with pytest.raises(CodecError, match="there are no codecs 'best'; choose none or lossless"):
+    with pytest.raises(CodecError, match="no codecs 'best'; choose none, lossless, lossy"):
         offer_codecs(branching, costs, "best")
+
+
+@pytest.fixture(scope="module")
+def real(branching: Network) -> Samples:
+    """Inputs that stand for real ones."""
+    inputs = tuple(random_sample(branching, seed).inputs[0] for seed in range(12))
+    return Samples(inputs, True, "12 samples of a test")
+
+
+@pytest.fixture(scope="module")
+def lossy(branching: Network, costs: CostTable, real: Samples) -> Offer:
+    return offer_codecs(branching, costs, "lossy", calibrate=real, max_error=0.1)
+
+
+def test_lossy_ones_have_errors_within_the_budget(lossy: Offer) -> None:
+    assert lossy.source == "lossy, sizes measured:12 samples of a test"
+    assert lossy.trial is not None
+    assert len(lossy.trial.samples) == 6
+    errors = {
+        codec: [codecs[codec].error for codecs in lossy.encodings.values() if codec in codecs]
+        for codec in ("f32", "f16", "u8-tensor")
+    }
+    assert set(errors["f32"]) == {0}
+    assert 0 < max(errors["f16"]) < max(errors["u8-tensor"]) <= 0.1
+
+
+def test_budget_is_a_limit_of_the_plan(lossy: Offer) -> None:
+    assert lossy.limits(Limits(max_cloud_s=3)) == Limits(max_cloud_s=3, max_error=0.1)
+    assert lossy.limits(Limits(max_error=0.01)).max_error == 0.01
+    assert Offer().limits(Limits()) == Limits()
+
+
+def test_plan_that_fails_its_trial_gets_another_offer(lossy: Offer) -> None:
+    tensor = next(t for t, codecs in lossy.encodings.items() if "u8-tensor" in codecs)
+    codecs = {tensor: "u8-tensor"}
+    good = Agreement(0.1, 1.0, 6, 6, 2)
+    assert lossy.after(good, codecs) is None
+    fewer = lossy.after(replace(good, max_change=0.11), codecs)
+    assert fewer is not None
+    assert "u8-tensor" not in fewer.encodings[tensor]
+    assert fewer.trial is lossy.trial
+    assert Offer().after(None, codecs) is None
+
+
+def test_lossy_ones_need_inputs_and_a_budget(branching: Network, costs: CostTable) -> None:
+    for calibrate, budget in ((None, 0.1), ("in.npz", None)):
+        with pytest.raises(CodecError, match=r"lossy codecs need inputs .* --calibrate and --max"):
+            offer_codecs(branching, costs, "lossy", calibrate=calibrate, max_error=budget)
+
+
+def test_lossy_ones_need_many_inputs_of_several_kinds(
+    branching: Network, costs: CostTable, real: Samples
+) -> None:
+    few = replace(real, inputs=real.inputs[:7])
+    with pytest.raises(CodecError, match="7 calibration samples are too few for lossy codecs"):
+        offer_codecs(branching, costs, "lossy", calibrate=few, max_error=0.1)
+    same = replace(real, inputs=real.inputs[:1] * 12)
+    with pytest.raises(CodecError, match="all of 6 samples give the same answer"):
+        offer_codecs(branching, costs, "lossy", calibrate=same, max_error=0.1)
+
+
+def test_lossy_ones_need_times(branching: Network, real: Samples) -> None:
+    costs = estimate(branching)
+    with pytest.raises(CodecError, match="codecs were not timed on the mobile device; measure"):
+        offer_codecs(branching, costs, "lossy", calibrate=real, max_error=0.1)

@@ -47,11 +47,14 @@ def is_file(args: argparse.Namespace) -> bool:
 def plan_network(args: argparse.Namespace) -> Plan:
     """Find the costs of the network and plan it; raises `InfeasibleError` when the limits clash."""
     from jointdnn_tvm import api
+    from jointdnn_tvm.offering import check_codecs
     from jointdnn_tvm.planning import check_placement_choice
     from jointdnn_tvm.targets import load_link
 
     link = load_link(args.link)
     check_placement_choice(args.placement)
+    limits = arguments.limits(args)
+    check_codecs(args.codecs, args.calibrate, limits.max_error)
     network = api.load_network(args.model, arguments.shapes(args))
     with progress() as report:
         costs = api.find_costs(
@@ -62,14 +65,22 @@ def plan_network(args: argparse.Namespace) -> Plan:
             database=args.costs,
             progress=report,
         )
+        offer = api.offer_codecs(
+            network,
+            costs,
+            args.codecs,
+            calibrate=args.calibrate,
+            max_error=limits.max_error,
+            progress=report,
+        )
     return api.plan(
         network,
         costs,
         link=link,
         objective=args.objective,
-        limits=arguments.limits(args),
+        limits=limits,
         placement=args.placement,
-        codecs=api.offer_codecs(network, costs, args.codecs, args.calibrate),
+        codecs=offer,
     )
 
 
@@ -90,6 +101,12 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"  newly measured: {plan['newly_measured']}")
     elif any("measured:" in source for source in plan["sources"].values()):
         lines.append("  newly measured: 0 (all costs were known)")
+    if agreement := plan.get("agreement"):
+        lines.append(
+            f"  error {agreement['error']:.2g} on {agreement['samples']} samples held out: largest "
+            f"change {agreement['max_change']:.2g}, {agreement['same_decisions']:.1%} of decisions "
+            f"alike ({agreement['decisive']} decisive, {agreement['answers']} different answers)"
+        )
     lines += [f"  {what}: {source}" for what, source in plan["sources"].items()]
     return "\n".join(lines)
 
