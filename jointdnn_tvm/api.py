@@ -139,4 +139,5 @@ def plan(
         {**costs.sources(), "link": f"model:{profile.name}", "codecs": offer.source},
         costs.measured,
         agreement,
+        offer.grids(answer.codecs),
     )

@@ -10,7 +10,8 @@ import numpy as np
 
 from jointdnn_tvm.agreement import Judge
 from jointdnn_tvm.codec.channels import is_image
-from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
+from jointdnn_tvm.codec.quantise import Grid, clipped, dequantise, grid_over, quantise
+from jointdnn_tvm.codec.registry import CODECS, UNIFORM, decode_tensor, encode_tensor
 from jointdnn_tvm.cost.table import Encoding, Encodings
 from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork, Sample
@@ -67,17 +68,42 @@ def _within(
     found: dict[str, Encoding] = {}
     smallest: float = tensor.size_bytes
     for codec in LOSSY:
-        frames = [encode_tensor(codec, array) for array in arrays]
-        size = statistics.median(map(len, frames))
+        grid = _calibrated(codec, tensor, arrays)
+        size = statistics.median(len(encoded(codec, array, grid)) for array in arrays)
         if size >= _WORTH * smallest:
             continue
-        left = [{tensor.name: decode_tensor(frame)} for frame in frames]
+        left = [{tensor.name: what_is_left(codec, array, grid)} for array in arrays]
         answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]
         error = judge.compare(answers).error
         if error <= budget:
-            found[codec] = Encoding(size, error)
+            found[codec] = Encoding(size, error, grid)
             smallest = size
     return found
+
+
+def _calibrated(codec: str, tensor: Tensor, arrays: Sequence[Array]) -> Grid | None:
+    """The grid on which compiled modules quantise the tensor; None where the host does.
+
+    Inputs come from the host, and outputs go there.
+    """
+    if codec not in UNIFORM or tensor.producer is None or tensor.output:
+        return None
+    uniform = UNIFORM[codec]
+    return grid_over(arrays, uniform.axis(tensor.shape), uniform.levels)
+
+
+def encoded(codec: str, array: Array, grid: Grid | None) -> bytes:
+    """What crosses of a tensor, on a `grid` or, without one, by the codec's own."""
+    if grid is None:
+        return encode_tensor(codec, array)
+    uniform = UNIFORM[codec]
+    return encode_tensor(uniform.of_indices, quantise(clipped(array, grid, uniform.levels), grid))
+
+
+def what_is_left(codec: str, array: Array, grid: Grid | None) -> Array:
+    """A tensor after it has crossed, on a `grid` or, without one, by the codec's own."""
+    arrived = decode_tensor(encoded(codec, array, grid))
+    return arrived if grid is None else dequantise(arrived, grid)
 
 
 def _size_bytes(codec: str, arrays: Sequence[Array]) -> float:

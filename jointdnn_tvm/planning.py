@@ -6,11 +6,12 @@ import json
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.agreement import Agreement
+from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
     SIDES,
@@ -35,7 +36,8 @@ class Plan:
 
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
-    database before. `agreement` is that of a plan with lossy codecs, on samples held out.
+    database before. `agreement` is that of a plan with lossy codecs, on samples held out; `grids`
+    are those on which its compiled stages quantise, by tensor.
     """
 
     problem: Problem
@@ -47,6 +49,7 @@ class Plan:
     sources: Mapping[str, str]
     newly_measured: int
     agreement: Agreement | None = None
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""

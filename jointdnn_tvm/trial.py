@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.agreement import Agreement, Judge
-from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
+from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.cost.table import Encodings
+from jointdnn_tvm.encodings import what_is_left
 from jointdnn_tvm.errors import CodecError
 from jointdnn_tvm.graph import Placement
 from jointdnn_tvm.host_network import HostNetwork, Sample
@@ -39,12 +41,17 @@ class Trial:
             )
         return cls(host, samples, judge, budget)
 
-    def run(self, placement: Placement, codecs: Mapping[str, str]) -> Agreement:
-        """How far a plan's answers are from the network's own, every codec at work."""
+    def run(
+        self, placement: Placement, codecs: Mapping[str, str], grids: Mapping[str, Grid]
+    ) -> Agreement:
+        """How far a plan's answers are from the network's own, every codec at work.
+
+        `grids` are those on which the compiled modules quantise, by their tensors.
+        """
 
         def send(name: str, array: Array) -> Array:
-            codec = CODECS[codecs[name]]
-            return array if codec.exact else decode_tensor(encode_tensor(codec.name, array))
+            codec = codecs[name]
+            return array if CODECS[codec].exact else what_is_left(codec, array, grids.get(name))
 
         return self.judge.compare([self.host.placed(s, placement, send) for s in self.samples])
 

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from jointdnn_tvm.agreement import Judge
-from jointdnn_tvm.codec.registry import decode_tensor, encode_tensor
-from jointdnn_tvm.cost.table import Encoding
-from jointdnn_tvm.encodings import LOSSY, crossing, exact_codecs, exact_encodings, lossy_encodings
+from jointdnn_tvm.codec.quantise import grid_over
+from jointdnn_tvm.codec.registry import UNIFORM, decode_tensor, encode_tensor
+from jointdnn_tvm.encodings import (
+    LOSSY,
+    crossing,
+    encoded,
+    exact_codecs,
+    exact_encodings,
+    lossy_encodings,
+    what_is_left,
+)
 from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork
 from jointdnn_tvm.network import Network
@@ -57,11 +65,15 @@ def test_lossy_codecs_and_the_error_of_each(host: HostNetwork, branching: Networ
         sizes = [encoding.size_bytes for encoding in codecs.values()]
         assert sizes == sorted(sizes, reverse=True)
         for codec, encoding in codecs.items():
-            frames = [encode_tensor(codec, run[name]) for run in runs]
-            changed = [{name: decode_tensor(frame)} for frame in frames]
+            inside = branching.graph.tensor(name)
+            by_module = codec in UNIFORM and bool(inside.producer) and not inside.output
+            assert (encoding.grid is not None) == by_module
+            frames = [encoded(codec, run[name], encoding.grid) for run in runs]
+            changed = [{name: what_is_left(codec, run[name], encoding.grid)} for run in runs]
             answers = [host.outputs(run, c) for run, c in zip(runs, changed, strict=True)]
-            assert encoding == Encoding(sorted(map(len, frames))[1], judge.compare(answers).error)
-            assert encoding.error <= 0.2
+            assert encoding.size_bytes == sorted(map(len, frames))[1]
+            assert encoding.error == judge.compare(answers).error <= 0.2
+    assert {c for codecs in found.values() for c, e in codecs.items() if e.grid} >= {"u8-tensor"}
     strict = lossy_encodings(host, samples, 0.001, lambda done, total: None)
     assert sum(map(len, strict.values())) < sum(map(len, found.values()))
 
@@ -80,3 +92,20 @@ def test_codecs_by_what_a_tensor_is(
     shape: tuple[int, ...], dtype: str, producer: str | None, codecs: list[str]
 ) -> None:
     assert exact_codecs(Tensor("t", shape, dtype, producer, ())) == codecs
+
+
+def test_what_is_left_by_module_and_by_host() -> None:
+    """A module's grid is fixed: what lies outside is brought to its ends."""
+    rng = np.random.default_rng(0)
+    array = rng.standard_normal((1, 20, 20, 32), np.float32)
+    grid = grid_over([array, array / 2], 3, 256)
+    assert grid is not None
+    step = grid.step.max()
+    assert np.abs(what_is_left("u8", array, grid) - array).max() <= 0.51 * step
+    wide = what_is_left("u8", 3 * array, grid)
+    np.testing.assert_allclose(wide.max((0, 1, 2)), array.max((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(wide.min((0, 1, 2)), array.min((0, 1, 2)), rtol=1e-5)
+    own = what_is_left("u8", 3 * array, None)
+    assert np.abs(own - 3 * array).max() <= 3 * 0.51 * step
+    assert decode_tensor(encoded("u8", array, grid)).dtype == np.uint8
+    assert len(encoded("u4", array, grid_over([array], 3, 16))) < array.nbytes / 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jointdnn_tvm.codec.quantise import Grid, dequantise, grid_of, quantise
+from jointdnn_tvm.codec.quantise import Grid, clipped, dequantise, grid_of, grid_over, quantise
 from tests.hard_arrays import Array, hard_array
 
 
@@ -66,3 +66,26 @@ def test_grid_that_was_given() -> None:
     indices = quantise(np.array([-1, -0.7, 0, 1.1], np.float32), grid)
     assert indices.tolist() == [0, 1, 2, 4]
     assert dequantise(indices, grid).tolist() == [-1, -0.5, 0, 1]
+
+
+def test_one_grid_for_several_tensors() -> None:
+    arrays = [hard_array("normal", (1, 9, 9, 16), seed) for seed in range(3)]
+    grid = grid_over(arrays, 3, 256)
+    assert grid is not None
+    assert grid.axis == 3
+    np.testing.assert_array_equal(grid.low, np.stack(arrays).min((0, 1, 2, 3)))
+    together = grid_over(arrays, None, 256)
+    assert together is not None
+    assert (together.axis, together.low.shape) == (None, (1,))
+    assert together.low[0] == min(a.min() for a in arrays)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 2])
+def test_numbers_outside_come_to_the_ends(axis: int | None) -> None:
+    array = hard_array("normal", (4, 5, 6))
+    grid = grid_of(array, axis, 16)
+    assert grid is not None
+    np.testing.assert_allclose(clipped(array, grid, 16), array, atol=1e-6)
+    found = dequantise(quantise(clipped(9 * array, grid, 16), grid), grid)
+    others = tuple(i for i in range(3) if i != axis) if axis is not None else None
+    np.testing.assert_allclose(found.max(others), array.max(others), rtol=1e-5)

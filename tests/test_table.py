@@ -53,7 +53,7 @@ def test_operators_cost_what_was_measured(branching: Network) -> None:
 
 def test_codecs_cost_what_was_measured_on_each_side(branching: Network) -> None:
     (image, _) = branching.graph.inputs
-    encodings = {image: {"f32": Encoding(500), "u8": Encoding(200, 0.1), "u9": Encoding(1)}}
+    encodings = {image: {"f32": Encoding(500), "u8": Encoding(200, 0.1)}}
     costs = table(branching)
     assert costs.lacks_codecs == "mobile"
     untimed = make_problem(branching.graph, costs, LINK, encodings=encodings)

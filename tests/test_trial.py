@@ -29,9 +29,9 @@ def test_errors_are_those_of_the_plans_answers(host: HostNetwork, samples: list[
     trial = Trial.prepare(host, samples, budget=0.1)
     cloud = dict.fromkeys((g.name for g in host.graph.groups), "cloud")
     plain = dict.fromkeys([*host.graph.inputs, *host.graph.outputs], "none")
-    assert trial.run(cloud, plain).error == 0  # type: ignore[arg-type]
+    assert trial.run(cloud, plain, {}).error == 0  # type: ignore[arg-type]
     image = host.graph.inputs[0]
-    found = trial.run(cloud, {**plain, image: "u4"})  # type: ignore[arg-type]
+    found = trial.run(cloud, {**plain, image: "u4"}, {})  # type: ignore[arg-type]
     coarse = [{**s, image: decode_tensor(encode_tensor("u4", s[image]))} for s in samples]
     answers = [[host.tensors(s)[name] for name in host.graph.outputs] for s in coarse]
     assert found == trial.judge.compare(answers)
@@ -41,7 +41,7 @@ def test_errors_are_those_of_the_plans_answers(host: HostNetwork, samples: list[
 def test_exact_codecs_change_nothing(host: HostNetwork, samples: list[Sample]) -> None:
     trial = Trial.prepare(host, samples, budget=0.1)
     mobile = dict.fromkeys((g.name for g in host.graph.groups), "mobile")
-    assert trial.run(mobile, {}).error == 0  # type: ignore[arg-type]
+    assert trial.run(mobile, {}, {}).error == 0  # type: ignore[arg-type]
 
 
 def test_samples_that_are_one(host: HostNetwork, samples: list[Sample]) -> None:

@@ -7,15 +7,15 @@ can: at a network's input and output.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 _BLOCK = 1 << 15  # numbers that stay in a core's cache from one step to the next
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """`low + index * step`, float32, for each index of `axis`, or one for all where it is None."""
 
@@ -45,6 +45,22 @@ def grid_of(array: np.ndarray, axis: int | None, levels: int) -> Grid | None:
     vanished = (low < high) & (step == 0)
     grid = Grid(axis, low, step)
     return grid if (grid.usable & ~vanished).all() else None
+
+
+def grid_over(arrays: Sequence[np.ndarray], axis: int | None, levels: int) -> Grid | None:
+    """One grid for several tensors of a shape; None where float32 has no such grid."""
+    grid = grid_of(np.stack(arrays), None if axis is None else axis + 1, levels)
+    return None if grid is None else replace(grid, axis=axis)
+
+
+def clipped(array: np.ndarray, grid: Grid, levels: int) -> np.ndarray:
+    """With the numbers that lie outside the grid brought to its ends."""
+    shape = [1] * array.ndim
+    if grid.axis is not None:
+        shape[grid.axis] = -1
+    low, high = grid.low, grid.low + (levels - 1) * grid.step
+    result: np.ndarray = np.clip(array, low.reshape(shape), high.reshape(shape))
+    return result
 
 
 def quantise(array: np.ndarray, grid: Grid) -> np.ndarray:

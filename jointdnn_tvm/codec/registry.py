@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jointdnn_tvm.codec import half, pixels, shuffle
+from jointdnn_tvm.codec import half, nibbles, pixels, shuffle
 from jointdnn_tvm.codec.frame import MAX_TENSOR_BYTES, Frame, read_frame
 from jointdnn_tvm.codec.uniform import Uniform
 from jointdnn_tvm.errors import CodecError
@@ -47,20 +47,24 @@ def _from_plain(frame: Frame) -> np.ndarray:
     return np.frombuffer(frame.payload, frame.dtype).reshape(frame.shape)
 
 
-def _uniform(name: str, codec: Uniform) -> Codec:
-    return Codec(name, False, _FLOAT, codec.encode, codec.decode, otherwise="f32")
-
+UNIFORM = {
+    "u8": Uniform(256),
+    "u8-tensor": Uniform(256, by_channel=False),
+    "u6": Uniform(64),
+    "u4": Uniform(16),
+}
+"""The codecs that send indices on a grid, from the finest on."""
 
 _ALL = (
     Codec(NONE, True, DTYPES, _plain, _from_plain),
     Codec("f32", True, _FLOAT, shuffle.encode, shuffle.decode),
     Codec("bytes", True, DTYPES - _FLOAT, shuffle.encode, shuffle.decode),
+    Codec(
+        *("nibbles", True, frozenset({"uint8"}), nibbles.encode, nibbles.decode), otherwise="bytes"
+    ),
     Codec("pixels", True, _FLOAT, pixels.encode, pixels.decode, otherwise="f32"),
     Codec("f16", False, _FLOAT, half.encode, half.decode, otherwise="f32"),
-    _uniform("u8", Uniform(256)),
-    _uniform("u8-tensor", Uniform(256, by_channel=False)),
-    _uniform("u6", Uniform(64)),
-    _uniform("u4", Uniform(16)),
+    *(Codec(n, False, _FLOAT, u.encode, u.decode, otherwise="f32") for n, u in UNIFORM.items()),
 )
 CODECS = {codec.name: codec for codec in _ALL}
 """Every codec by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,20 @@ class Uniform:
     levels: int
     by_channel: bool = True
 
+    @property
+    def of_indices(self) -> str:
+        """The codec of the indices alone, where a compiled module makes them."""
+        return "nibbles" if self._in_nibbles else "bytes"
+
+    def axis(self, shape: Sequence[int]) -> int | None:
+        """The axis with a grid for each index, or None for one grid."""
+        return channel_axis(shape) if self.by_channel else None
+
     def encode(self, array: np.ndarray) -> tuple[bytes, bytes] | None:
         """The grid and the compressed indices; None where float32 has no grid for the numbers."""
         if not array.size:
             return None
-        axis = channel_axis(array.shape) if self.by_channel else None
+        axis = self.axis(array.shape)
         grid = grid_of(array, axis, self.levels)
         if grid is None:
             return None

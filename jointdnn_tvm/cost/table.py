@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.codec.registry import UNIFORM
 from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.errors import CostError
@@ -26,10 +28,14 @@ from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs."""
+    """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs.
+
+    With a `grid` the compiled modules quantise on it, and the host only compresses indices.
+    """
 
     size_bytes: float
     error: float = 0.0
+    grid: Grid | None = None
 
 
 Encodings = Mapping[str, Mapping[str, Encoding]]
@@ -163,17 +169,18 @@ def _codecs(
     on_cloud: Mapping[str, CodecTime],
 ) -> tuple[Codec, ...]:
     """What the codecs of a tensor of that size take and give."""
-    return tuple(
-        Codec(
-            name,
-            encoding.size_bytes,
-            SideSeconds(*(side[name].encode.at(size_bytes) for side in (on_mobile, on_cloud))),
-            SideSeconds(*(side[name].decode.at(size_bytes) for side in (on_mobile, on_cloud))),
-            encoding.error,
-        )
-        for name, encoding in encodings.items()
-        if name in on_mobile and name in on_cloud
-    )
+    if not on_mobile or not on_cloud:
+        return ()
+    codecs = []
+    for name, encoding in encodings.items():
+        by_host, host_bytes = name, float(size_bytes)
+        if encoding.grid is not None:
+            by_host, host_bytes = UNIFORM[name].of_indices, size_bytes / 4
+        sides = on_mobile[by_host], on_cloud[by_host]
+        encode_s = SideSeconds(*(side.encode.at(host_bytes) for side in sides))
+        decode_s = SideSeconds(*(side.decode.at(host_bytes) for side in sides))
+        codecs.append(Codec(name, encoding.size_bytes, encode_s, decode_s, encoding.error))
+    return tuple(codecs)
 
 
 def _source(measurements: Mapping[str, Measurement]) -> str:
