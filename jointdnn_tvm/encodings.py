@@ -119,4 +119,4 @@ def exact_codecs(tensor: Tensor) -> list[str]:
     """The exact codecs for a tensor; where one contains another, that one only."""
     if tensor.dtype != "float32":
         return ["bytes"]
-    return ["pixels"] if tensor.producer is None and is_image(tensor.shape) else ["f32"]
+    return ["pixels"] if is_image(tensor.shape) else ["f32"]

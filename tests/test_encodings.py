@@ -82,7 +82,8 @@ def test_lossy_codecs_and_the_error_of_each(host: HostNetwork, branching: Networ
     ("shape", "dtype", "producer", "codecs"),
     [
         ((1, 3, 32, 32), "float32", None, ["pixels"]),
-        ((1, 3, 32, 32), "float32", "conv", ["f32"]),
+        ((1, 32, 32, 3), "float32", "transpose", ["pixels"]),
+        ((1, 32, 32, 16), "float32", "conv", ["f32"]),
         ((1, 99), "float32", None, ["f32"]),
         ((1, 3, 32, 32), "uint8", None, ["bytes"]),
         ((7,), "int64", "argmax", ["bytes"]),
