@@ -122,7 +122,8 @@ class _Output:
     def _leads(self, scores: Array) -> Array:
         """Where the first class leads by a margin."""
         second, first = np.moveaxis(np.partition(scores, -2, axis=-1)[..., -2:], -1, 0)
-        leads: Array = first - second > _MARGIN * self._scale
+        with np.errstate(invalid="ignore"):
+            leads: Array = first - second > _MARGIN * self._scale
         return leads
 
     def _same(self, expected: Array, found: Array) -> float:

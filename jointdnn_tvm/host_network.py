@@ -12,7 +12,8 @@ import tvm_ffi
 from tvm import runtime
 from tvm.runtime.vm import VirtualMachine
 
-from jointdnn_tvm.compiling import compile_library
+from jointdnn_tvm.compiling import compile_library, first_line
+from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.graph import Group, Placement
 from jointdnn_tvm.group_library import groups_module, symbol
 from jointdnn_tvm.network import Network
@@ -27,7 +28,8 @@ Sample = Mapping[str, Array]
 class HostNetwork:
     """Compiled for this machine; a group's kernels are those of the target `host`.
 
-    BuildError when a group cannot be built here, LinkError when nothing can be linked.
+    BuildError when a group cannot be built here, LinkError when nothing can be linked; RunError
+    when one fails on its inputs.
     """
 
     def __init__(self, network: Network) -> None:
@@ -94,6 +96,10 @@ class HostNetwork:
 
     def _run(self, group: Group, values: Mapping[str, Array]) -> dict[str, Array]:
         arguments = [runtime.tensor(np.ascontiguousarray(values[t])) for t in group.inputs]
-        made = self._functions[group.key](*arguments, *self._weights[group.name])
+        try:
+            made = self._functions[group.key](*arguments, *self._weights[group.name])
+        except Exception as error:  # of many kinds; the compiled group checks its arguments
+            reason = first_line(error)
+            raise RunError(f"group {group.name!r} failed on this machine: {reason}") from error
         results = [made] if len(group.outputs) == 1 else list(made)
         return {n: r.numpy() for n, r in zip(group.outputs, results, strict=True)}

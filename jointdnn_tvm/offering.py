@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.cost.table import CostTable, Encodings
 from jointdnn_tvm.encodings import exact_encodings, lossy_encodings
-from jointdnn_tvm.errors import CodecError, LinkError
+from jointdnn_tvm.errors import BuildError, CodecError, RunError
 from jointdnn_tvm.graph import Placement
-from jointdnn_tvm.host_network import HostNetwork
+from jointdnn_tvm.host_network import HostNetwork, Sample
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.samples import Samples, random_sample, read_samples
@@ -104,16 +104,15 @@ def offer_codecs(
             raise CodecError(f"{reason}; measure with `jointdnn device` there, or choose lossless")
         return Offer(source=f"none: {reason}")
     samples = _samples(network, calibrate)
-    try:
-        host = HostNetwork(network)
-    except LinkError as error:
-        return Offer(source=f"none: {error}")
     source = f"{codecs}, sizes measured:{samples.source}"
     if codecs == "lossless":
-        return Offer(exact_encodings(host, samples.inputs[:_MOST_SAMPLES]), source)
+        try:
+            return Offer(exact_encodings(HostNetwork(network), _few(samples.inputs)), source)
+        except (BuildError, RunError) as error:  # of this machine, which runs nothing in the end
+            return Offer(source=f"none: {error}")
     assert max_error is not None, "checked"
     report = progress or (lambda what, done, total: None)
-    return replace(_any_codecs(host, samples, max_error, report), source=source)
+    return replace(_any_codecs(HostNetwork(network), samples, max_error, report), source=source)
 
 
 def _any_codecs(host: HostNetwork, samples: Samples, budget: float, report: Progress) -> Offer:
@@ -122,7 +121,7 @@ def _any_codecs(host: HostNetwork, samples: Samples, budget: float, report: Prog
             f"{len(samples.inputs)} calibration samples are too few for lossy codecs; give "
             f"{_FEWEST_SAMPLES} or more, with different answers"
         )
-    choosing, confirming = samples.inputs[::2][:_MOST_SAMPLES], samples.inputs[1::2]
+    choosing, confirming = _few(samples.inputs[::2]), samples.inputs[1::2]
     trial = Trial.prepare(host, confirming, budget)
     exact = exact_encodings(host, choosing)
     lossy = lossy_encodings(
@@ -130,6 +129,10 @@ def _any_codecs(host: HostNetwork, samples: Samples, budget: float, report: Prog
     )
     both = {name: {**codecs, **lossy.get(name, {})} for name, codecs in exact.items()}
     return Offer(both, trial=trial)
+
+
+def _few(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return samples[:_MOST_SAMPLES]
 
 
 def _samples(network: Network, calibrate: str | Path | Samples | None) -> Samples:

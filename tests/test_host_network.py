@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
+from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.host_network import HostNetwork
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.verify import Reference, compare
+from tests.onnx_models import make_model, save
 from tests.tiny_models import Array, random_placement
 
 
@@ -83,6 +86,16 @@ def test_only_what_crosses_is_sent(host: HostNetwork, branching: Network, seed: 
         or (t.output and side[t.name] == "cloud")
     }
     assert sorted(sent) == sorted(crossing)
+
+
+def test_group_that_fails_is_named(tmp_path: Path) -> None:
+    node = helper.make_node("Gather", ["x", "i"], ["y"])
+    feeds: dict[str, Array] = {"x": np.arange(5, dtype=np.float32), "i": np.zeros(2, np.int64)}
+    network = load_network(save(make_model([node], feeds, ["y"]), tmp_path))
+    x, i = network.graph.inputs
+    host = HostNetwork(network)
+    with pytest.raises(RunError, match=r"group '.*' failed on this machine: .*out of range"):
+        host.tensors({x: feeds["x"], i: np.array([0, 7])})
 
 
 def test_own_side_reads_what_it_made(host: HostNetwork, branching: Network) -> None:

@@ -13,8 +13,9 @@ from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.table import CostTable
-from jointdnn_tvm.errors import CodecError, LinkError
+from jointdnn_tvm.errors import CodecError, LinkError, RunError
 from jointdnn_tvm.estimating import estimate
+from jointdnn_tvm.host_network import HostNetwork
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.offering import Offer, offer_codecs
 from jointdnn_tvm.placement import Limits
@@ -64,6 +65,16 @@ def test_machine_without_a_linker(
     monkeypatch.setattr(offering, "HostNetwork", fail)
     offer = offer_codecs(branching, costs)
     assert (offer.encodings, offer.source) == ({}, "none: no linker; install gcc")
+
+
+def test_network_that_fails_on_noise(
+    branching: Network, costs: CostTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: HostNetwork, inputs: object) -> None:
+        raise RunError("group 'take_3' failed on this machine: an index is out of range")
+
+    monkeypatch.setattr(HostNetwork, "tensors", fail)
+    assert offer_codecs(branching, costs).source.startswith("none: group 'take_3' failed")
 
 
 def test_another_choice(branching: Network, costs: CostTable) -> None:
