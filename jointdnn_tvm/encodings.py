@@ -17,8 +17,10 @@ from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork, Sample
 
 Array = np.ndarray[Any, Any]
-_WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
 LOSSY = tuple(name for name, codec in CODECS.items() if not codec.exact)
+"""The codecs that lose something, the finest first."""
+
+_WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
 _SMALLEST_BYTES = 256  # of a tensor that is worth an error
 
 
