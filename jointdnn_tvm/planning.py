@@ -23,6 +23,7 @@ from jointdnn_tvm.placement import (
     fixed_placement,
     solve,
 )
+from jointdnn_tvm.placement.fixed_codecs import best_codecs
 from jointdnn_tvm.placement.solution import broken_limits
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
@@ -69,7 +70,8 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
     """Find the answer that `placement` asks for, and the baselines that can be taken.
 
     `placement` is ``auto`` (the optimum), ``mobile-only``, ``cloud-only``, ``random:SEED``, or the
-    path of a JSON file: an object of group to side, or an answer that has one as `placement`.
+    path of a JSON file: an object of group to side, or an answer that has one as `placement`. The
+    codecs are the best for it.
     Raises `ProblemError` for one that cannot run or breaks a limit, and `InfeasibleError` when
     every placement breaks one.
     """
@@ -78,7 +80,8 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
         return solve(problem), baselines
     if placement in baselines and placement in _ONE_SIDED:
         return baselines[placement], baselines
-    answer = fixed_placement(problem, _given(problem, placement))
+    given = fixed_placement(problem, _given(problem, placement)).placement
+    answer = fixed_placement(problem, given, best_codecs(problem, given))
     broken = broken_limits(problem.limits, evaluate(problem, answer.placement, answer.codecs))
     if broken:
         raise ProblemError(
