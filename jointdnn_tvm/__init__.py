@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jointdnn_tvm.api import compile, plan
+    from jointdnn_tvm.api import compile, find_path, plan
     from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
@@ -44,6 +44,7 @@ __all__ = [
     "build",
     "compile",
     "estimate",
+    "find_path",
     "link",
     "load_network",
     "measure",
@@ -66,6 +67,7 @@ _HOMES = {
     "build": ("building", "build"),
     "compile": ("api", "compile"),
     "estimate": ("estimating", "estimate"),
+    "find_path": ("api", "find_path"),
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),
     "measure": ("measuring", "measure"),

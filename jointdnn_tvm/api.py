@@ -8,14 +8,17 @@ from pathlib import Path
 
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
+from jointdnn_tvm.cost.database import CostDatabase
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.devices import Devices
+from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.estimating import ANALYTIC, estimate
 from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
+from jointdnn_tvm.probing import ProbedPath, asks_for_probe, probe, radio_of
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "compile",
     "estimate",
     "find_costs",
+    "find_path",
     "load_network",
     "measure",
     "offer_codecs",
@@ -52,24 +56,25 @@ def compile(
 ) -> Bundle:
     """Import a network, measure it on both devices, place it, and compile both halves.
 
-    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; `objective` is
-    ``latency``, ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
+    `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; for a `link` of
+    ``probe`` the path between the devices is timed (see `find_path`). `objective` is ``latency``,
+    ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
     ``auto`` or one of the others that `planning.answer_problem` knows; for `codecs` and `calibrate`
     see `offer_codecs`. Without `devices` two device servers are started on loopback. With
     ``analytic`` for a `database` nothing is measured: costs are those of `estimate`. The bundle is
     in memory: `save` it.
     """
-    link = load_link(link) if isinstance(link, str) else link
     check_placement_choice(placement)
     check_codecs(codecs, calibrate, limits.max_error if limits else None)
+    path = find_path(link, devices=devices, database=database)
     network = load_network(model, shapes)
     costs = find_costs(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
     chosen = plan(
         network,
-        costs,
-        link=link,
+        path.applied_to(costs),
+        link=path.link,
         objective=objective,
         limits=limits,
         placement=placement,
@@ -83,6 +88,34 @@ def compile(
         ),
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
+
+
+def find_path(
+    link: str | LinkProfile,
+    *,
+    devices: Devices | None = None,
+    database: str | Path | None = None,
+) -> ProbedPath:
+    """`load_link`, or with ``probe`` the path between `devices` as it is found to be now.
+
+    ``PROFILE,probe`` takes that profile's radio power, where ``probe`` alone has none. What
+    crossings cost the devices is timed too, and kept in the `database`.
+    """
+    if not isinstance(link, str):
+        return ProbedPath(link)
+    if not asks_for_probe(link):
+        return ProbedPath(load_link(link))
+    if devices is None:
+        raise ProfileError(
+            f"link {link!r} is that between devices: start `jointdnn tracker` and, on each, "
+            "`jointdnn device`, and give --tracker HOST:PORT"
+        )
+    radio = radio_of(link)
+    profile = load_link(radio) if radio else None
+    if str(database) == ANALYTIC:
+        return probe(devices, profile)
+    with CostDatabase.open(database) as costs:
+        return probe(devices, profile, costs)
 
 
 def find_costs(
@@ -136,8 +169,9 @@ def plan(
         costs.mobile,
         costs.cloud,
         profile,
-        {**costs.sources(), "link": f"model:{profile.name}", "codecs": offer.source},
+        {**costs.sources(), "link": profile.how, "codecs": offer.source},
         costs.measured,
+        costs.transfer,
         agreement,
         offer.grids(answer.codecs),
     )

@@ -24,14 +24,7 @@ def find_linker(profile: TargetProfile) -> Callable[..., None]:
     LinkError names what could be installed when there is none; the function returned raises one
     that says why linking failed.
     """
-    commands = [_command(text) for text in profile.linker]
-    command = next((c for c in commands if c is not None), None)
-    if command is None:
-        raise LinkError(
-            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
-            f"and this machine has none of them; install the package {profile.linker_package}"
-            + "".join(f" or set {name}" for name in _unset_variables(profile.linker))
-        )
+    command = linker_command(profile)
 
     def link(output: str, objects: Sequence[str], **_options: Any) -> None:
         result = subprocess.run(
@@ -46,6 +39,19 @@ def find_linker(profile: TargetProfile) -> Callable[..., None]:
 
     link.output_format = "so"  # type: ignore[attr-defined]  # export_library asks for it
     return link
+
+
+def linker_command(profile: TargetProfile) -> list[str]:
+    """The words that call that linker; LinkError when there is none."""
+    commands = [_command(text) for text in profile.linker]
+    command = next((c for c in commands if c is not None), None)
+    if command is None:
+        raise LinkError(
+            f"target {profile.name} needs the linker {' or '.join(profile.linker)}, "
+            f"and this machine has none of them; install the package {profile.linker_package}"
+            + "".join(f" or set {name}" for name in _unset_variables(profile.linker))
+        )
+    return command
 
 
 def _command(text: str) -> list[str] | None:

@@ -23,16 +23,20 @@ from jointdnn_tvm.cost.energy import has_sensor
 from jointdnn_tvm.cost.measure import DRIFT, Batch
 from jointdnn_tvm.cost.spread import measure_on_all
 from jointdnn_tvm.cost.table import CostTable
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Side
+from jointdnn_tvm.probing import find_transfer
 from jointdnn_tvm.runtime.remote import RemoteSession
 from jointdnn_tvm.targets import TargetProfile, load_target
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
+
+_TIMING_PATH = "timing messages between the devices"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def measure(
     database: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CostTable:
-    """Time every distinct group on a device of each side, but those the database knows.
+    """Time every distinct group on a device of each side, but those the database knows; and what
+    crossings cost the two devices beside the link.
 
     Where the mobile device has a sensor, each group's energy is measured too, which takes at least
     a second a group.
@@ -79,13 +84,34 @@ def measure(
         for side in SIDES:
             bench = _Bench(side, profiles[side], reached, costs, shelf, report)
             sides[side] = bench.measure(network)
+        transfer, doubts = _transfer(reached, costs, report)
     mobile_side, cloud_side = sides["mobile"], sides["cloud"]
     return CostTable(
         *(profiles["mobile"], profiles["cloud"], mobile_side.found, cloud_side.found),
         measured=mobile_side.new + cloud_side.new,
-        doubts=(*mobile_side.doubts, *cloud_side.doubts),
+        doubts=(*mobile_side.doubts, *cloud_side.doubts, *doubts),
+        transfer=transfer,
         codecs_on_mobile=mobile_side.codecs,
         codecs_on_cloud=cloud_side.codecs,
+    )
+
+
+def _transfer(
+    devices: Devices, costs: CostDatabase, report: Progress
+) -> tuple[Transfer | None, tuple[str, ...]]:
+    """What crossings cost the devices, and why that is not known."""
+    report(_TIMING_PATH, 0, 1)
+    try:
+        transfer = find_transfer(devices, costs)
+    except DeviceError as error:
+        return None, (f"crossings are taken to cost the link's time only: {error}",)
+    finally:
+        report(_TIMING_PATH, 1, 1)
+    if transfer.steady:
+        return transfer, ()
+    return transfer, (
+        f"messages between the devices took {transfer.error:.0%} more or less than their sizes "
+        "explain: a device or the link was busy",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
     SIDES,
@@ -37,8 +38,9 @@ class Plan:
 
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
-    database before. `agreement` is that of a plan with lossy codecs, on samples held out; `grids`
-    are those on which its compiled stages quantise, by tensor.
+    database before. `transfer` is what crossings cost the devices, which `problem.link` has in it.
+    `agreement` is that of a plan with lossy codecs, on samples held out; `grids` are those on which
+    its compiled stages quantise, by tensor.
     """
 
     problem: Problem
@@ -49,6 +51,7 @@ class Plan:
     link: LinkProfile
     sources: Mapping[str, str]
     newly_measured: int
+    transfer: Transfer | None = None
     agreement: Agreement | None = None
     grids: Mapping[str, Grid] = field(default_factory=dict)
 

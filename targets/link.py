@@ -66,6 +66,11 @@ class LinkProfile:
     note: str
 
     @property
+    def how(self) -> str:
+        """How its figures were got, in a word: a model by its name, or what measured them."""
+        return self.source if self.source.startswith("measured:") else f"model:{self.name}"
+
+    @property
     def transmit_w(self) -> float:
         """Radio power while sending at the uplink rate."""
         return self.power.transmit_w_per_mbps * self.uplink_bps / 1e6 + self.power.transmit_base_w

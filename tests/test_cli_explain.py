@@ -23,6 +23,9 @@ from jointdnn_tvm.placement import (
     explain,
     fixed_placement,
 )
+from jointdnn_tvm.probing import _Pair
+from jointdnn_tvm.runtime.exchange_times import ExchangeTimes
+from jointdnn_tvm.runtime.link_probe import PathTimes
 from tests.command import Command
 from tests.onnx_models import make_model, save
 from tests.random_problems import random_problem
@@ -134,7 +137,9 @@ def test_what_cannot_run_there_and_far_regions() -> None:
     assert "    8 more regions, farther away" in text
 
 
-def test_a_network_and_its_limits(tmp_path: Path, lab: LoopbackLab, jointdnn: Command) -> None:
+def test_a_network_and_its_limits(
+    tmp_path: Path, lab: LoopbackLab, jointdnn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = {n: np.ones((64, 64), np.float32) for n in ("v", "w")}
     nodes = [
         helper.make_node("MatMul", ["x", "v"], ["h"]),
@@ -153,6 +158,15 @@ def test_a_network_and_its_limits(tmp_path: Path, lab: LoopbackLab, jointdnn: Co
     assert found["sources"]["mobile latency"].startswith("measured:")
     assert set(found["baselines"]) == {"mobile-only", "cloud-only", "neurosurgeon", "dads"}
     assert "mobile latency: measured:" in jointdnn("explain", *words).out
+
+    times = PathTimes(ExchangeTimes(0.02, 8 / 5e6, 8 / 1e7, 0), ExchangeTimes(0.021, 2e-6, 1e-6, 0))
+    monkeypatch.setattr(_Pair, "time_path", lambda pair: times)
+    probed = json.loads(jointdnn("plan", *words[:-1], "probe", "--json").out)
+    assert probed["link"] == "probe"
+    assert probed["sources"]["link"].startswith("measured:probe from ")
+    assert probed["sources"]["crossings"] == "measured:messages"
+    assert probed["baselines"]["cloud-only"]["latency_s"] > 0.021 + 256 * (2e-6 + 1e-6)
+    assert probed["baselines"]["cloud-only"]["latency_s"] < 0.2
 
     loose: list[Any] = ["--max-mobile-mb", "1", "--max-cloud-ms", "1e6", "--objective", "energy"]
     limited = json.loads(jointdnn("explain", *words, *loose, "--json").out)

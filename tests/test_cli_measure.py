@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from jointdnn_tvm.cli import measure
 from jointdnn_tvm.cost.database import Energy, Measurement
+from jointdnn_tvm.cost.transfer import Transfer
 
 
-def shown(cost: Measurement) -> str:
+def shown(cost: Measurement, transfer: Transfer | None = None) -> str:
     group: dict[str, Any] = {"name": "conv2d_0", "operators": ["conv2d"]}
     sides = {side: measure._cost(cost) for side in ("mobile", "cloud")}
-    return measure.render({"newly_measured": 1, "doubts": [], "groups": [{**group, **sides}]})
+    found = {"newly_measured": 1, "doubts": [], "transfer": transfer and asdict(transfer)}
+    return measure.render({**found, "groups": [{**group, **sides}]})
 
 
 def test_a_median_with_its_interval() -> None:
@@ -38,6 +41,15 @@ def test_what_cannot_run() -> None:
     text = shown(Measurement.failure("no memory", "measured:a clock"))
     assert "conv2d_0 cannot run on the cloud: no memory" in text
     assert "?" not in text
+
+
+def test_what_crossings_cost() -> None:
+    cost = Measurement(1e-3, 9e-5, 6, None, "measured:a clock", 1e-5)
+    text = shown(cost, Transfer(5e-4, 2e-8, 1.95e-8, 1e9, 1e9))
+    assert (
+        "a visit to the cloud costs both sides 500 us, a byte 20 ns up and 19.5 ns down, "
+        "beside the link; measured:messages"
+    ) in text.splitlines()
 
 
 def test_energy_stands_beside_the_time() -> None:

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from jointdnn_tvm.cost.database import CostDatabase, CostKey, Energy, Measurement, default_path
+from jointdnn_tvm.cost.database import (
+    CostDatabase,
+    CostKey,
+    DatabaseFile,
+    Energy,
+    Measurement,
+    PairKey,
+    default_path,
+    look_into,
+)
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 
 KEY = CostKey("conv:1234", "llvm -mcpu=cortex-a72", "raspberry", "tvm 0.27")
@@ -80,11 +90,35 @@ def test_an_older_file_is_brought_up(
         name = column.split()[0]
         added, filled = f"ADD COLUMN {column}", f"SET {name} = '{value}'"
         _sqlite(path, f"ALTER TABLE measurements {added}", f"UPDATE measurements {filled}")
+    before = path.read_bytes()
+    assert look_into(path) == DatabaseFile(schema, {"measurements": 1})
+    assert path.read_bytes() == before
     newer = replace(TIMED, interval_s=1e-5, energy=ENERGY)
     for stored in (expected, newer, newer):
         with CostDatabase.open(path) as database:
             assert database.get(KEY) == stored
             database.put(KEY, newer)
+
+
+def test_what_crossings_cost_a_pair_of_devices(tmp_path: Path) -> None:
+    slow = Transfer(1e-3, 2e-8, 3e-8, 5.85e6, 13.76e6, "measured:messages emulated slowdown 6x")
+    fast = Transfer(2e-4, 1e-8, 1e-8, 1e9, 1e9)
+    phone, other = PairKey("phone", "server", "tvm 0.27"), PairKey("server", "phone", "tvm 0.27")
+    with CostDatabase.open(tmp_path / "costs.sqlite") as database:
+        assert database.get_transfer(phone) is None
+        database.put_transfer(phone, slow)
+        database.put_transfer(other, fast)
+    assert look_into(tmp_path / "costs.sqlite").rows == {"measurements": 0, "transfers": 2}
+    with CostDatabase.open(tmp_path / "costs.sqlite") as database:
+        assert database.get_transfer(phone) == slow
+        assert database.get_transfer(other) == fast
+        database.put_transfer(phone, fast)
+        assert database.get_transfer(phone) == fast
+        assert database.get_transfer(replace(phone, versions="tvm 0.28")) is None
+    rows = sqlite3.connect(tmp_path / "costs.sqlite")
+    (measured_at,) = rows.execute("SELECT measured_at FROM transfers LIMIT 1").fetchone()
+    rows.close()
+    assert 0 <= time.time() - measured_at < 600
 
 
 def test_whether_it_is_steady() -> None:
@@ -146,6 +180,8 @@ def test_refuses_what_is_not_ours(tmp_path: Path) -> None:
         before = path.read_bytes()
         with pytest.raises(CostError, match=f"{path} .*{complaint}.*--costs") as caught:
             CostDatabase.open(path)
+        with pytest.raises(CostError, match=f"{path} .*{complaint}.*--costs"):
+            look_into(path)
         assert "\n" not in str(caught.value)
         assert path.read_bytes() == before
 

@@ -15,6 +15,7 @@ from jointdnn_tvm.cost import spread
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import CostDatabase, Energy, Measurement
 from jointdnn_tvm.cost.device import Device
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import DeviceError
@@ -31,6 +32,15 @@ from tests.deployment import device_server, running
 def devices() -> Iterator[Devices]:
     with LoopbackLab() as lab:
         yield Devices(str(lab.tracker))
+
+
+TRANSFER = Transfer(1e-3, 2e-8, 3e-8, 1e9, 1e9)
+
+
+@pytest.fixture(autouse=True)
+def _crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds to time; `test_probing` is about that."""
+    monkeypatch.setattr(measuring, "find_transfer", lambda devices, database: TRANSFER)
 
 
 def test_every_group_gets_a_time_and_nothing_is_measured_twice(
@@ -57,6 +67,24 @@ def test_every_group_gets_a_time_and_nothing_is_measured_twice(
     assert second.measured == 0
     assert second.on_mobile == first.on_mobile
     assert second.codecs_on_mobile == first.codecs_on_mobile
+    assert second.transfer == TRANSFER
+
+
+def test_crossings_that_cannot_be_timed_are_doubted(
+    branching: Network, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(devices: Devices, database: CostDatabase) -> Transfer:
+        raise DeviceError("it has no Python")
+
+    monkeypatch.setattr(measuring, "find_transfer", fail)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert costs.transfer is None
+    assert "crossings are taken to cost the link's time only: it has no Python" in costs.doubts
+    stray = replace(TRANSFER, error=0.25)
+    monkeypatch.setattr(measuring, "find_transfer", lambda devices, database: stray)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    assert costs.transfer == stray
+    assert "messages between the devices took 25% more or less than" in str(costs.doubts)
 
 
 def test_other_passes_are_measured_anew(

@@ -10,6 +10,7 @@ import pytest
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, Encoding, make_problem
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import Codec, SideCost, SideSeconds, evaluate, solve
@@ -188,6 +189,20 @@ def test_energy_that_was_not_measured_is_modelled_and_says_why(branching: Networ
     assert costs.sources()["mobile energy"] == (
         f"measured:ina3221 VDD_IN, {PHONE.power_source} because curr1_input is gone"
     )
+
+
+def test_the_link_is_as_crossings_find_it(branching: Network) -> None:
+    costs = replace(table(branching), transfer=Transfer(0.002, 5e-7, 2e-7, 1e9, 1e9))
+    plain = make_problem(branching.graph, table(branching), LINK, "energy").link
+    found = make_problem(branching.graph, costs, LINK, "energy").link
+    assert found.rtt_s == pytest.approx(plain.rtt_s + 0.002)
+    assert found.upload_s(1e6) == pytest.approx(plain.upload_s(1e6) + 0.5)
+    assert found.download_s(1e6) == pytest.approx(plain.download_s(1e6) + 0.2)
+    radio_j = LINK.transmit_w * plain.upload_s(1e6)
+    assert found.transmit_w * found.upload_s(1e6) == pytest.approx(radio_j + PHONE.busy_w * 0.5)
+    assert found.idle_w == plain.idle_w
+    assert costs.sources()["crossings"] == "measured:messages"
+    assert "crossings" not in table(branching).sources()
 
 
 def test_doubts_stand_beside_the_sources(branching: Network) -> None:

@@ -42,7 +42,8 @@ size_t Handshake::Missing() {
   if (data_.size() < 8) return 8 - data_.size();
   magic_ = Unpacked(data_.data());
   const int32_t size = Unpacked(data_.data() + 4);
-  if ((magic_ != kRpcMagic && magic_ != kFileMagic) || size < 0 || size > kMaxTextBytes) {
+  const bool ours = magic_ == kRpcMagic || magic_ == kFileMagic || magic_ == kBytesMagic;
+  if (!ours || size < 0 || size > kMaxTextBytes) {
     throw Error("it speaks neither TVM's RPC nor our file transfer");
   }
   return 8 + static_cast<size_t>(size) - data_.size();

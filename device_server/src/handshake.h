@@ -1,7 +1,8 @@
 // The first bytes of a connection, read without blocking anybody else.
 //
 // TVM's client sends a magic number and a key behind its length (tvm/rpc/server.py); a sender of
-// files sends another magic number and a JSON header in the same form.
+// files sends another magic number and a JSON header in the same form, who wants to exchange plain
+// bytes a third one and no text.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@ namespace jointdnn {
 constexpr int32_t kRpcMagic = 0xFF271;
 constexpr int32_t kKeyMismatch = kRpcMagic + 2;
 constexpr int32_t kFileMagic = 0x4A44464C;
+constexpr int32_t kBytesMagic = 0x4A44424C;
 
 class Handshake {
  public:

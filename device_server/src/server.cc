@@ -9,6 +9,7 @@
 #include <csignal>
 #include <vector>
 
+#include "byte_exchange.h"
 #include "device_info.h"
 #include "error.h"
 #include "file_receiver.h"
@@ -137,7 +138,7 @@ bool Server::Advance(Handshake& handshake) {
 }
 
 void Server::Sort(Handshake handshake) {
-  if (handshake.magic() == kFileMagic) {
+  if (handshake.magic() != kRpcMagic) {
     StartTransfer(std::move(handshake));
   } else if (HasKey(handshake.key()) && waiting_.size() < kMostWaiting) {
     waiting_.push_back(std::move(handshake));
@@ -205,10 +206,14 @@ void Server::EndSession() {
 }
 
 void Server::StartTransfer(Handshake handshake) {
-  if (transfers_.size() >= kMostTransfers) throw Error("too many files are on their way");
+  if (transfers_.size() >= kMostTransfers) throw Error("too many transfers are under way");
   transfers_.emplace_back([&] {
     LetGo();
-    ReceiveFile(handshake.connection, handshake.text(), cache_);
+    if (handshake.magic() == kFileMagic) {
+      ReceiveFile(handshake.connection, handshake.text(), cache_);
+    } else {
+      ExchangeBytes(handshake.connection);
+    }
   });
 }
 

@@ -2,9 +2,9 @@
 //
 // One process listens. It has a single thread and never runs a kernel, so it can fork: each session
 // gets a process of its own, with its own working folder, and a session that crashes, runs out of
-// memory or is killed ends alone. One session at a time: others wait in line. Files for the cache
-// are taken at any time. Whoever reaches the server can run any code on it; that is what TVM RPC is
-// for.
+// memory or is killed ends alone. One session at a time: others wait in line. Files for the cache,
+// and plain bytes by which a link is timed, are taken at any time. Whoever reaches the server can
+// run any code on it; that is what TVM RPC is for.
 #pragma once
 
 #include <deque>

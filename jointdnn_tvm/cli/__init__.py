@@ -1,8 +1,9 @@
 """The `jointdnn` command: one module a verb, imported lazily so that `--help` stays quick.
 
 A verb module has ``HELP`` (one line), ``add_arguments(parser)``, ``run(args)`` that returns a
-JSON-able result or None, and ``render(result)`` that turns it into text for people. Only the
-result goes to stdout; progress, warnings and errors go to stderr.
+JSON-able result or None, and ``render(result)`` that turns it into text for people; one whose
+result may be bad news has ``exit_code(result)``. Only the result goes to stdout; progress, warnings
+and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ VERBS = (
     "run",
     "verify",
     "targets",
+    "doctor",
     "tracker",
     "device",
 )
@@ -42,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             args = _parser(words).parse_args(words)
             verb = _verb(args.verb)
-            _print_result(verb, args, verb.run(args))
-            return 0
+            result = verb.run(args)
+            _print_result(verb, args, result)
+            return int(verb.exit_code(result)) if hasattr(verb, "exit_code") else 0
         except KeyboardInterrupt:
             pass  # until here it holds what was at work, and TVM warns when that goes
         except BrokenPipeError:  # the reader of our output went away (`| head`)

@@ -111,7 +111,8 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         "--link",
         metavar="LINK",
         default="huang2012-wifi",
-        help="link profile, or up=5.85e6,down=13.76e6,rtt=0.05 (default: huang2012-wifi)",
+        help="link profile, up=5.85e6,down=13.76e6,rtt=0.05, or `probe`: the one between the "
+        "devices, timed now; PROFILE,probe adds that profile's radio (default: huang2012-wifi)",
     )
     parser.add_argument(
         "--objective", choices=("latency", "energy", "throughput"), default="latency"

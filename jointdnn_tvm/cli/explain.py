@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jointdnn_tvm.cli import plan, problems
+from jointdnn_tvm.cli.own_conditions import with_own_conditions
 from jointdnn_tvm.cli.units import quantity
 
 HELP = "say why a plan is the best: alternatives, limits, and where it would change"
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> Document | None:
     except InfeasibleError as error:
         return error.to_json()
     names = {"link": chosen.link.name, "mobile": chosen.mobile.name, "cloud": chosen.cloud.name}
-    explanation = explain(chosen.problem, chosen.answer).to_json()
+    explanation = with_own_conditions(explain(chosen.problem, chosen.answer).to_json(), chosen)
     return {**explanation, **names, "sources": dict(chosen.sources)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from jointdnn_tvm.cli import arguments
 from jointdnn_tvm.cli.console import progress
+from jointdnn_tvm.cli.units import quantity
 
 HELP = "time a network's operator groups on the devices of both sides"
 
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "network": network.name,
         "newly_measured": costs.measured,
         "doubts": list(costs.doubts),
+        "transfer": None if costs.transfer is None else asdict(costs.transfer),
         "groups": [
             {
                 "name": g.name,
@@ -62,6 +64,12 @@ def render(result: dict[str, Any]) -> str:
     costs = [group[side] for group in result["groups"] for side in ("mobile", "cloud")]
     if any(cost["repeats"] and not cost["steady"] for cost in costs):
         lines.append("?: the median is not known within 2 %; measure on a device that is idle")
+    if transfer := result["transfer"]:
+        up, down = (quantity(transfer[f"{way}_s_per_byte"], "s") for way in ("up", "down"))
+        lines.append(
+            f"a visit to the cloud costs both sides {quantity(transfer['call_s'], 's')}, "
+            f"a byte {up} up and {down} down, beside the link; {transfer['source']}"
+        )
     sources = {cost["source"] for cost in costs}
     lines.append(f"newly measured: {result['newly_measured']}; {', '.join(sorted(sources))}")
     lines += result["doubts"]

@@ -49,19 +49,19 @@ def plan_network(args: argparse.Namespace) -> Plan:
     from jointdnn_tvm import api
     from jointdnn_tvm.offering import check_codecs
     from jointdnn_tvm.planning import check_placement_choice
-    from jointdnn_tvm.targets import load_link
 
-    link = load_link(args.link)
     check_placement_choice(args.placement)
     limits = arguments.limits(args)
     check_codecs(args.codecs, args.calibrate, limits.max_error)
+    devices = arguments.devices(args)
+    path = api.find_path(args.link, devices=devices, database=args.costs)
     network = api.load_network(args.model, arguments.shapes(args))
     with progress() as report:
         costs = api.find_costs(
             network,
             mobile=args.mobile,
             cloud=args.cloud,
-            devices=arguments.devices(args),
+            devices=devices,
             database=args.costs,
             progress=report,
         )
@@ -75,8 +75,8 @@ def plan_network(args: argparse.Namespace) -> Plan:
         )
     return api.plan(
         network,
-        costs,
-        link=link,
+        path.applied_to(costs),
+        link=path.link,
         objective=args.objective,
         limits=limits,
         placement=args.placement,

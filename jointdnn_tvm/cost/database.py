@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from jointdnn_tvm.cost.confidence import TOLERANCE
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
-_SCHEMA = 3
+_SCHEMA = 4
 _PATIENCE_S = 30.0
 _TABLE = """
 CREATE TABLE measurements (
@@ -36,6 +37,16 @@ CREATE TABLE measurements (
     PRIMARY KEY (workload, target, device, versions)
 ) WITHOUT ROWID
 """
+_TRANSFERS = """
+CREATE TABLE IF NOT EXISTS transfers (
+    mobile TEXT NOT NULL,
+    cloud TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    transfer TEXT NOT NULL,
+    measured_at REAL NOT NULL,
+    PRIMARY KEY (mobile, cloud, versions)
+) WITHOUT ROWID
+"""
 _LATER = {"interval_s": "REAL", "energy": "TEXT"}  # format 1 has neither, files of 2 have either
 _KEY = "workload, target, device, versions"
 _VALUES = "latency_s, spread_s, repeats, reason, source, interval_s, energy"
@@ -47,6 +58,7 @@ _SELECT = (
     f"SELECT {_VALUES} FROM measurements "
     "WHERE workload = ? AND target = ? AND device = ? AND versions = ?"
 )
+_PAIR = "mobile = ? AND cloud = ? AND versions = ?"
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,15 @@ class CostKey:
     versions: str
 
 
+@dataclass(frozen=True)
+class PairKey:
+    """What the cost of crossings depends on: both devices, and what packs and carries messages."""
+
+    mobile: str
+    cloud: str
+    versions: str
+
+
 def default_path() -> Path:
     """The user's own database."""
     return user_cache() / "costs.sqlite"
@@ -167,6 +188,20 @@ class CostDatabase:
         with _explained(self.path):
             self._connection.execute(_INSERT, row)
 
+    def get_transfer(self, key: PairKey) -> Transfer | None:
+        """What crossings cost just that pair of devices, if it was measured."""
+        with _explained(self.path):
+            row = self._connection.execute(
+                f"SELECT transfer FROM transfers WHERE {_PAIR}", astuple(key)
+            ).fetchone()
+        return None if row is None else Transfer(**json.loads(row[0]))
+
+    def put_transfer(self, key: PairKey, transfer: Transfer) -> None:
+        """Store it in place of an older one, with the time."""
+        row = (*astuple(key), json.dumps(asdict(transfer)), time.time())
+        with _explained(self.path):
+            self._connection.execute("INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?, ?)", row)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -185,29 +220,35 @@ class CostDatabase:
         self.close()
 
 
+@dataclass(frozen=True)
+class DatabaseFile:
+    """What a file says of itself: its format, and how many rows each of its tables has."""
+
+    format: int
+    rows: Mapping[str, int]
+
+
+def look_into(path: Path) -> DatabaseFile:
+    """Read a file and leave it as it is; CostError as of `CostDatabase.open`."""
+    with _explained(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _PATIENCE_S, uri=True)
+        with closing(connection):
+            schema = _schema(path, connection)
+            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            rows = {name: _value(connection, f"SELECT count(*) FROM {name}") for (name,) in names}
+    return DatabaseFile(schema, rows)
+
+
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
     """Make the table in an empty file, bring an older one up; refuse a file that is not ours."""
     connection.execute("BEGIN IMMEDIATE")  # of two processes that create it, one waits here
     try:
-        application, schema, tables = (
-            connection.execute(question).fetchone()[0]
-            for question in (
-                "PRAGMA application_id",
-                "PRAGMA user_version",
-                "SELECT count(*) FROM sqlite_master",
-            )
-        )
-        if application == 0 and tables == 0:
+        questions = ("PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
+        if not any(_value(connection, question) for question in questions):
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            schema = 1
-        elif application != _APPLICATION_ID:
-            raise CostError(f"{path} is not a measurement database; choose another with --costs")
-        elif not 1 <= schema <= _SCHEMA:
-            raise CostError(
-                f"{path} was written by another version of jointdnn (format {schema}, this one "
-                f"has {_SCHEMA}); upgrade, or choose another file with --costs"
-            )
+            connection.execute("PRAGMA user_version = 1")
+        schema = _schema(path, connection)
         if schema < _SCHEMA:
             _bring_up(connection)
         connection.execute("COMMIT")
@@ -216,11 +257,29 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         raise
 
 
+def _schema(path: Path, connection: sqlite3.Connection) -> int:
+    """The format of a file; CostError when it is not ours, or newer."""
+    schema = _value(connection, "PRAGMA user_version")
+    if _value(connection, "PRAGMA application_id") != _APPLICATION_ID:
+        raise CostError(f"{path} is not a measurement database; choose another with --costs")
+    if not 1 <= schema <= _SCHEMA:
+        raise CostError(
+            f"{path} was written by another version of jointdnn (format {schema}, this one "
+            f"has {_SCHEMA}); upgrade, or choose another file with --costs"
+        )
+    return schema
+
+
+def _value(connection: sqlite3.Connection, question: str) -> int:
+    return int(connection.execute(question).fetchone()[0])
+
+
 def _bring_up(connection: sqlite3.Connection) -> None:
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(measurements)")}
     for name, kind in _LATER.items():
         if name not in columns:
             connection.execute(f"ALTER TABLE measurements ADD COLUMN {name} {kind}")
+    connection.execute(_TRANSFERS)
     connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 

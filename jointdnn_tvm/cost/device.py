@@ -30,9 +30,19 @@ class Device:
     host: str = ""
 
     @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.host} ({self.target})" if self.target else self.identity
+
+    @property
     def source(self) -> str:
         """How a time measured there was got."""
-        return SOURCE if self.slowdown == 1 else f"{SOURCE} emulated slowdown {self.slowdown:g}x"
+        return SOURCE + self.emulated
+
+    @property
+    def emulated(self) -> str:
+        """What the source of a number from there ends with, where its speed is emulated."""
+        return "" if self.slowdown == 1 else f" emulated slowdown {self.slowdown:g}x"
 
     @property
     def shortest_repeat_ms(self) -> int:

@@ -11,6 +11,7 @@ from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.codec.registry import UNIFORM
 from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
+from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import Graph, Group
 from jointdnn_tvm.placement import (
@@ -47,8 +48,9 @@ class CostTable:
     """Measurements by group key, for each side, and how many of them were new.
 
     A group that a side cannot build or run has a measurement that says why. `doubts` are sentences
-    that say why measurements may not be what a device takes when it is by itself. The codecs' times
-    are there by `codec_times.codec_workloads`, for a device that has codecs.
+    that say why measurements may not be what a device takes when it is by itself. `transfer` is
+    what crossings cost the two devices; where it is None, they take what the link takes. The
+    codecs' times are there by `codec_times.codec_workloads`, for a device that has codecs.
     """
 
     mobile: TargetProfile
@@ -57,6 +59,7 @@ class CostTable:
     on_cloud: Mapping[str, Measurement]
     measured: int
     doubts: tuple[str, ...] = ()
+    transfer: Transfer | None = None
     codecs_on_mobile: Mapping[str, Measurement] = field(default_factory=dict)
     codecs_on_cloud: Mapping[str, Measurement] = field(default_factory=dict)
 
@@ -66,6 +69,7 @@ class CostTable:
             "mobile latency": _source(self.on_mobile),
             "cloud latency": _source(self.on_cloud),
             "mobile energy": self._energy_source(),
+            **({"crossings": self.transfer.source} if self.transfer else {}),
             **({"doubts": "; ".join(self.doubts)} if self.doubts else {}),
         }
 
@@ -119,6 +123,8 @@ def make_problem(
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
     The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
+    The problem's link is `link` as crossings find it: what they cost the devices is in its rates
+    and its round trip.
     `encodings` are the other ways to send each tensor, for devices whose codecs were timed.
     """
     times = codec_times(costs.codecs_on_mobile), codec_times(costs.codecs_on_cloud)
@@ -132,18 +138,24 @@ def make_problem(
             for t in graph.tensors
             if t.consumers or (t.output and t.producer)
         ),
-        link=Link(
-            link.uplink_bps,
-            link.downlink_bps,
-            link.rtt_s,
-            link.transmit_w,
-            link.receive_w,
-            costs.idle_w + link.idle_w,
-            link.tail_j,
-        ),
+        link=_link(costs, link),
         objective=objective,
         limits=limits or Limits(),
     )
+
+
+def _link(costs: CostTable, profile: LinkProfile) -> Link:
+    """The link as crossings find it."""
+    link = Link(
+        profile.uplink_bps,
+        profile.downlink_bps,
+        profile.rtt_s,
+        profile.transmit_w,
+        profile.receive_w,
+        costs.idle_w + profile.idle_w,
+        profile.tail_j,
+    )
+    return link if costs.transfer is None else costs.transfer.over(link, costs.mobile.busy_w)
 
 
 def _operator(group: Group, costs: CostTable) -> Operator:

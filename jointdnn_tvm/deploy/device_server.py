@@ -3,8 +3,9 @@
 One process listens. It has a single thread and never runs a kernel, so it can fork: each session
 gets a process of its own, with its own working folder, and a session that crashes, runs out of
 memory or is killed ends alone. (TVM's own server stops answering, with its port still open, once
-a session dies.) One session at a time: others wait in line. Files for the cache are taken at any
-time. Whoever reaches the server can run any code on it; that is what TVM RPC is for.
+a session dies.) One session at a time: others wait in line. Files for the cache, and plain bytes
+by which a link is timed, are taken at any time. Whoever reaches the server can run any code on it;
+that is what TVM RPC is for.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jointdnn_tvm.deploy import file_receiver, rpc_session
+from jointdnn_tvm.deploy.byte_exchange import exchange_bytes
 from jointdnn_tvm.deploy.device_info import DeviceInfo, this_device
 from jointdnn_tvm.deploy.file_cache import DEFAULT_CAPACITY_BYTES, FileCache
 from jointdnn_tvm.deploy.handshake import Handshake
@@ -34,6 +36,7 @@ from jointdnn_tvm.deploy.registration import Registration
 from jointdnn_tvm.deploy.sockets import keep_alive, listen, silence_s
 from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.byte_connection import BYTES_MAGIC
 from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
 
 _TICK_S = 0.5
@@ -173,7 +176,7 @@ class DeviceServer:
             _log(f"turned {handshake.peer} away: {error}")
             return
         self._forget(handshake)
-        if handshake.magic == FILE_MAGIC:
+        if handshake.magic in (FILE_MAGIC, BYTES_MAGIC):
             self._start_transfer(handshake)
         elif handshake.key in self._keys() and len(self._waiting) < _MAX_WAITING:
             self._waiting.append(handshake)
@@ -234,12 +237,15 @@ class DeviceServer:
 
         def work() -> None:
             self._leave_to(connection)
-            file_receiver.receive(connection, handshake.text, self._cache)
+            if handshake.magic == FILE_MAGIC:
+                file_receiver.receive(connection, handshake.text, self._cache)
+            else:
+                exchange_bytes(connection)
 
         try:
             child = fork(work)
         except OSError as error:
-            _log(f"no process for a file of {handshake.peer}: {error}")
+            _log(f"no process for what {handshake.peer} sends: {error}")
             return
         finally:
             connection.close()

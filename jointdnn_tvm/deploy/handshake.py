@@ -1,7 +1,8 @@
 """The first bytes of a connection to a device server, read without blocking anybody else.
 
 TVM's client sends a magic number and a key behind its length (`tvm/rpc/server.py`); a sender of
-files sends another magic number and a JSON header in the same form.
+files sends another magic number and a JSON header in the same form, who wants to exchange plain
+bytes a third one and no text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 import time
 from contextlib import suppress
 
+from jointdnn_tvm.runtime.byte_connection import BYTES_MAGIC
 from jointdnn_tvm.runtime.file_transfer import FILE_MAGIC
 
 RPC_MAGIC = 0xFF271
@@ -55,7 +57,8 @@ class Handshake:
             return 8 - len(self._data)
         size: int
         self.magic, size = struct.unpack("<ii", self._data[:8])
-        if self.magic not in (RPC_MAGIC, FILE_MAGIC) or not 0 <= size <= _MAX_TEXT_BYTES:
+        ours = self.magic in (RPC_MAGIC, FILE_MAGIC, BYTES_MAGIC)
+        if not ours or not 0 <= size <= _MAX_TEXT_BYTES:
             raise ConnectionError("it speaks neither TVM's RPC nor our file transfer")
         return 8 + size - len(self._data)
 

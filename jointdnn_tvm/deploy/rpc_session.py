@@ -26,7 +26,7 @@ from jointdnn_tvm.deploy.file_cache import FileCache
 from jointdnn_tvm.runtime.backends import load_backends
 from jointdnn_tvm.runtime.file_transfer import file_digest
 
-REGISTRARS = ("jointdnn_tvm.runtime.stage_server",)
+REGISTRARS = ("jointdnn_tvm.runtime.stage_server", "jointdnn_tvm.runtime.link_probe")
 """Modules whose `register(find_file)` adds functions to a session, when they exist.
 
 `find_file` gives the path of a file that was sent before, by its SHA-256.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,17 +89,34 @@ class RemoteCloud:
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
         """Run one stage there, within the time limit."""
-        message = encode(header, tensors, header["codecs"])
-        with self._session.deadline(self._timeout_s, f"running {header['stage']}"):
-            answer = bytes(self._run_stage(message))
-        try:
-            return decode(answer)[1]
-        except RunError as error:
-            raise DeviceError(f"{self._session} answered nonsense: {error}") from error
+        what = f"running {header['stage']}"
+        return call(self._session, self._run_stage, header, tensors, self._timeout_s, what)
 
     def close(self) -> None:
         """End the session, so that the device is free for others."""
         self._session.close()
+
+
+def call(
+    session: RemoteSession,
+    function: Callable[[bytes], Any],
+    header: Header,
+    tensors: Tensors,
+    timeout_s: float,
+    what: str,
+) -> Tensors:
+    """Call a function of the device that answers a message with another one.
+
+    DeviceError when it does not answer in time or answers something else; `what` completes
+    "while …".
+    """
+    message = encode(header, tensors, header.get("codecs"))
+    with session.deadline(timeout_s, what):
+        answer = bytes(function(message))
+    try:
+        return decode(answer)[1]
+    except RunError as error:
+        raise DeviceError(f"{session} answered nonsense: {error}") from error
 
 
 def reach(cloud: str | None, tracker: str | None, key: str, timeout_s: float) -> RemoteSession:

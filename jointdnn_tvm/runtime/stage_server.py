@@ -11,12 +11,14 @@ import tvm_ffi
 
 from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.runtime.byte_connection import NOISE
 from jointdnn_tvm.runtime.manifest import parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
 from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 
 OPEN_STAGES = "jointdnn.open_stages"
 RUN_STAGE = "jointdnn.run_stage"
+EXCHANGE = "jointdnn.exchange"
 
 
 class StageServer:
@@ -69,4 +71,12 @@ def register(find_file: Callable[[str], Path]) -> None:
         return bytearray(server[0].run(bytes(message)))
 
     tvm_ffi.register_global_func(OPEN_STAGES, open_stages, override=True)
+
+    def exchange(message: bytes) -> bytearray:
+        """Answer as a stage would that takes no time, with as many bytes as the header wants."""
+        header, _ = decode(bytes(message))
+        return bytearray(encode({}, {"answer": np.resize(noise, header["answer_bytes"])}))
+
+    noise = np.frombuffer(NOISE, "uint8")
     tvm_ffi.register_global_func(RUN_STAGE, run_stage, override=True)
+    tvm_ffi.register_global_func(EXCHANGE, exchange, override=True)
