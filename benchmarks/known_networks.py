@@ -60,6 +60,18 @@ def network_file(
     return path
 
 
+def network_file_of_shape(name: str, folder: Path, shape: tuple[int, ...]) -> Path:
+    """Writes a trained network of one input to `folder`, for inputs of that shape."""
+    path = folder / f"{name}-{'x'.join(map(str, shape))}.onnx"
+    if not path.exists():
+        model = onnx.load(_networks().trained_network(name))
+        weights = {tensor.name for tensor in model.graph.initializer}
+        (value,) = (v for v in model.graph.input if v.name not in weights)
+        _fill_in(value, shape)
+        onnx.save(model, path)
+    return path
+
+
 def _fill_in(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
     for i, dim in enumerate(value.type.tensor_type.shape.dim):
         if shape or dim.dim_value <= 0:  # an open first dimension is the batch

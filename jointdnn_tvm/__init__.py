@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.estimating import estimate
     from jointdnn_tvm.measuring import measure
     from jointdnn_tvm.network import Network, load_network
+    from jointdnn_tvm.offering import offer_codecs
     from jointdnn_tvm.placement import Limits
     from jointdnn_tvm.planning import Plan
     from jointdnn_tvm.runtime.session import Session, open_session
@@ -47,6 +48,7 @@ __all__ = [
     "link",
     "load_network",
     "measure",
+    "offer_codecs",
     "open_session",
     "plan",
     "target",
@@ -69,6 +71,7 @@ _HOMES = {
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),
     "measure": ("measuring", "measure"),
+    "offer_codecs": ("offering", "offer_codecs"),
     "open_session": ("runtime.session", "open_session"),
     "plan": ("api", "plan"),
     "target": ("targets", "load_target"),

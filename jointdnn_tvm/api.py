@@ -15,6 +15,7 @@ from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.estimating import ANALYTIC, estimate
 from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.probing import ProbedPath, asks_for_probe, probe, radio_of
@@ -30,6 +31,7 @@ __all__ = [
     "find_path",
     "load_network",
     "measure",
+    "offer_codecs",
     "plan",
 ]
 
@@ -43,6 +45,8 @@ def compile(
     objective: str = "latency",
     limits: Limits | None = None,
     placement: str = AUTO,
+    codecs: str = "lossless",
+    calibrate: str | Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     devices: Devices | None = None,
     database: str | Path | None = None,
@@ -55,11 +59,13 @@ def compile(
     `mobile`, `cloud` and `link` are names of profiles or paths of TOML files; for a `link` of
     ``probe`` the path between the devices is timed (see `find_path`). `objective` is ``latency``,
     ``energy`` (the mobile's) or ``throughput``, least within `limits`; `placement` is
-    ``auto`` or one of the others that `planning.answer_problem` knows. Without `devices` two device
-    servers are started on loopback. With ``analytic`` for a `database` nothing is measured: costs
-    are those of `estimate`. The bundle is in memory: `save` it.
+    ``auto`` or one of the others that `planning.answer_problem` knows; for `codecs` and `calibrate`
+    see `offer_codecs`. Without `devices` two device servers are started on loopback. With
+    ``analytic`` for a `database` nothing is measured: costs are those of `estimate`. The bundle is
+    in memory: `save` it.
     """
     check_placement_choice(placement)
+    check_codecs(codecs, calibrate, limits.max_error if limits else None)
     path = find_path(link, devices=devices, database=database)
     network = load_network(model, shapes)
     costs = find_costs(
@@ -72,6 +78,14 @@ def compile(
         objective=objective,
         limits=limits,
         placement=placement,
+        codecs=offer_codecs(
+            network,
+            costs,
+            codecs,
+            calibrate=calibrate,
+            max_error=limits.max_error if limits else None,
+            progress=progress,
+        ),
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
 
@@ -129,14 +143,25 @@ def plan(
     objective: str = "latency",
     limits: Limits | None = None,
     placement: str = AUTO,
+    codecs: str | Offer = "lossless",
 ) -> Plan:
     """Place every group of the network by its costs and the link; see `planning.answer_problem`.
 
-    `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``.
+    `objective` is ``latency``, ``energy`` (the mobile's) or ``throughput``. `codecs` is ``none``,
+    ``lossless``, or what `offer_codecs` gave. A plan with lossy ones is tried on the samples that
+    were held out; while its error is over the budget, it is made again without the worst codec.
     """
+    offer = offer_codecs(network, costs, codecs) if isinstance(codecs, str) else codecs
     profile = load_link(link) if isinstance(link, str) else link
-    problem = make_problem(network.graph, costs, profile, objective, limits)
-    answer, baselines = answer_problem(problem, placement)
+    limits = offer.limits(limits or Limits())
+    while True:
+        problem = make_problem(network.graph, costs, profile, objective, limits, offer.encodings)
+        answer, baselines = answer_problem(problem, placement)
+        agreement = offer.agreement(answer.placement, answer.codecs)
+        fewer = offer.after(agreement, answer.codecs)
+        if fewer is None:
+            break
+        offer = fewer
     return Plan(
         problem,
         answer,
@@ -148,7 +173,10 @@ def plan(
             **costs.sources(),
             **costs.stated_corrections(network.graph),
             "link": profile.how,
+            "codecs": offer.source,
         },
         costs.measured,
         costs.transfer,
+        agreement,
+        offer.grids(answer.codecs),
     )

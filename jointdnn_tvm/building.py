@@ -12,13 +12,15 @@ import numpy as np
 import tvm
 
 from jointdnn_tvm import __version__
+from jointdnn_tvm.boundary import Quantised, quantised_tensors, send_indices
 from jointdnn_tvm.bundle import Bundle, Half
 from jointdnn_tvm.compiling import pass_context
 from jointdnn_tvm.graph import Graph, Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.choose_kernels import Weight, Weights
+from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
 from jointdnn_tvm.passes.pipeline import partitioning
-from jointdnn_tvm.placement import Side
+from jointdnn_tvm.placement import PLAIN, Side
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
 from jointdnn_tvm.stage_library import compile_stages
@@ -40,9 +42,12 @@ def build(
     failed, and why.
     """
     placement = plan.answer.placement
-    stages = split_into_stages(network.graph, placement)  # checks the placement
+    split = split_into_stages(network.graph, placement)  # checks the placement
+    quantised = quantised_tensors(network.graph, plan.answer.codecs, plan.grids)
+    stages = send_indices(split, network.graph, quantised)
     with pass_context(dump_ir / "partitioning" if dump_ir else None):
-        module = partitioning(placement)(network.grouped)
+        insert = InsertBoundaryCodec(split, stages, quantised) if quantised else None
+        module = partitioning(placement, insert)(network.grouped)
     profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
     shared = fallback and plan.mobile == plan.cloud
     halves: dict[Side, Half] = {}
@@ -61,7 +66,8 @@ def build(
                 taken[side] = compile_stages(module, held, profile, library, dump_ir=dump)
             weights = {w.name: packed.get(w) for ws in taken[side].values() for w in ws}
             halves[side] = Half(library.read_bytes(), weights)
-    return Bundle(_manifest(network, plan, stages, fallback, taken), halves)
+    tensors = _tensor_entries(network.graph, stages, plan.answer.codecs, quantised)
+    return Bundle(_manifest(network, plan, stages, tensors, fallback, taken), halves)
 
 
 class _PackedWeights:
@@ -81,19 +87,18 @@ def _manifest(
     network: Network,
     plan: Plan,
     stages: Sequence[Stage],
+    tensors: Mapping[str, TensorEntry],
     fallback: bool,
     taken: Mapping[Side, Weights],
 ) -> Manifest:
     graph = network.graph
-    crossing = {*graph.inputs, *graph.outputs}
-    crossing |= {t for s in stages for t in (*s.inputs, *s.outputs)}
     return Manifest(
         network=network.name,
         versions={"jointdnn_tvm": __version__, "tvm": tvm.__version__},
         targets={"mobile": plan.mobile.name, "cloud": plan.cloud.name},
         inputs=_ports(network.inputs, graph.inputs),
         outputs=_ports(network.outputs, graph.outputs),
-        tensors=_tensor_entries(graph, crossing),
+        tensors=tensors,
         stages=tuple(_stage_entry(s, taken) for s in stages),
         fallback=fallback,
         plan=plan.to_json(),
@@ -114,5 +119,20 @@ def _ports(specs: Sequence[Any], tensors: Sequence[str]) -> tuple[Port, ...]:
     return tuple(Port(spec.name, name) for spec, name in zip(specs, tensors, strict=True))
 
 
-def _tensor_entries(graph: Graph, names: set[str]) -> dict[str, TensorEntry]:
-    return {t.name: TensorEntry(t.shape, t.dtype) for t in graph.tensors if t.name in names}
+def _tensor_entries(
+    graph: Graph,
+    stages: Sequence[Stage],
+    codecs: Mapping[str, str],
+    quantised: Mapping[str, Quantised],
+) -> dict[str, TensorEntry]:
+    """What goes in, comes out, or passes between stages, indices among it."""
+    named = {*graph.inputs, *graph.outputs, *(t for s in stages for t in (*s.inputs, *s.outputs))}
+    entries = {}
+    for tensor in graph.tensors:
+        indices = quantised.get(tensor.name)
+        if indices is not None and indices.name in named:
+            entries[indices.name] = TensorEntry(tensor.shape, "uint8", indices.codec)
+        if tensor.name in named:
+            codec = PLAIN if indices else codecs.get(tensor.name, PLAIN)
+            entries[tensor.name] = TensorEntry(tensor.shape, tensor.dtype, codec)
+    return entries

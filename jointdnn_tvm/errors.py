@@ -11,6 +11,7 @@
     ├── BuildError        lowering, compiling or linking a module
     │   └── LinkError     a target's linker is missing or fails: nothing to do with the module
     ├── BundleError       a bundle on disk: missing, damaged, foreign, too new
+    ├── CodecError        an encoded tensor: damaged, too large, of another version
     └── RunError          inputs that do not fit, outputs that differ
 
 A message says what happened, to which file or operator, and the next thing to do, in one line.
@@ -51,6 +52,10 @@ class LinkError(BuildError):
 
 class BundleError(JointdnnError):
     """A bundle on disk is missing something, damaged, foreign or too new."""
+
+
+class CodecError(JointdnnError):
+    """An encoded tensor is damaged, too large, or not of a codec that there is."""
 
 
 class RunError(JointdnnError):

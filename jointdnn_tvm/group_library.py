@@ -70,17 +70,27 @@ def _build(
     profile: TargetProfile,
     path: Path,
 ) -> tuple[Workload, ...]:
+    weights = compile_library(groups_module(module, groups), profile, path)
+    return tuple(
+        Workload(key, symbol(key), arguments(module[name], weights[symbol(key)]))
+        for key, name in groups
+    )
+
+
+def groups_module(module: tvm.IRModule, groups: Sequence[tuple[str, str]]) -> tvm.IRModule:
+    """Groups, each a key and a name, as public functions that are called by `symbol`."""
     functions = {
         v: f for v, f in module.functions.items() if isinstance(f, tvm.tirx.PrimFunc)
     }  # kernels that the import brought along
-    symbols = {f"group_{key[:32]}": (key, module[name]) for key, name in groups}
-    for symbol, (_, function) in symbols.items():
-        functions[tvm.ir.GlobalVar(symbol)] = function.with_attr("global_symbol", symbol)
-    weights = compile_library(tvm.IRModule(functions), profile, path)
-    return tuple(
-        Workload(key, symbol, arguments(function, weights[symbol]))
-        for symbol, (key, function) in symbols.items()
-    )
+    for key, name in groups:
+        public = module[name].with_attr("global_symbol", symbol(key))
+        functions[tvm.ir.GlobalVar(symbol(key))] = public
+    return tvm.IRModule(functions)
+
+
+def symbol(key: str) -> str:
+    """The function of the groups with that key."""
+    return f"group_{key[:32]}"
 
 
 def arguments(

@@ -15,6 +15,7 @@ import tvm
 from jointdnn_tvm import passes
 from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.cost.bench import EvaluatorConfig
+from jointdnn_tvm.cost.codec_times import codec_workloads, codecs_digest, measure_codecs
 from jointdnn_tvm.cost.confidence import TOLERANCE
 from jointdnn_tvm.cost.database import CostDatabase, CostKey, Measurement
 from jointdnn_tvm.cost.device import Device
@@ -42,11 +43,15 @@ _TIMING_PATH = "timing messages between the devices"
 
 @dataclass(frozen=True)
 class Measured:
-    """One side's measurements by group key, how many are new, and why they may be doubted."""
+    """One side's measurements by group key, how many are new, and why they may be doubted.
+
+    `codecs` are the times of the codecs there, none where the device server has none.
+    """
 
     found: Mapping[str, Measurement]
     new: int
     doubts: tuple[str, ...]
+    codecs: Mapping[str, Measurement]
 
 
 def measure(
@@ -90,6 +95,8 @@ def measure(
         measured=mobile_side.new + cloud_side.new,
         doubts=(*mobile_side.doubts, *cloud_side.doubts, *doubts),
         transfer=transfer,
+        codecs_on_mobile=mobile_side.codecs,
+        codecs_on_cloud=cloud_side.codecs,
     )
 
 
@@ -146,6 +153,7 @@ class _Bench:
             device = next(iter(sessions.values()))
             self._check_target(device)
             found = self._known(keys, sessions)
+            codecs = self._codecs(next(iter(sessions)), device)
         missing = [k for k in keys if k not in found]
         new = 0
 
@@ -157,7 +165,7 @@ class _Bench:
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
         drift = self._measure_missing(missing, device, found, record) if missing else 0.0
-        return Measured(found, new, self._doubts(found, drift))
+        return Measured(found, new, self._doubts(found, drift), codecs)
 
     @contextmanager
     def _sessions(self) -> Iterator[dict[RemoteSession, Device]]:
@@ -168,6 +176,18 @@ class _Bench:
         finally:
             for session in sessions:
                 session.close()
+
+    def _codecs(self, session: RemoteSession, device: Device) -> dict[str, Measurement]:
+        """The codecs' times on the device: what the database knows, else timed now."""
+        names = codec_workloads()
+        stored = {n: self.costs.get(_codec_cost_key(n, device)) for n in names}
+        found = {n: m for n, m in stored.items() if m is not None}
+        if len(found) == len(names):
+            return found
+        found = measure_codecs(session, device)
+        for name, measurement in found.items():
+            self.costs.put(_codec_cost_key(name, device), measurement)
+        return found
 
     def _known(
         self, keys: Sequence[str], sessions: Mapping[RemoteSession, Device]
@@ -255,6 +275,11 @@ class _Bench:
         target = _target_key(self.profile)
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
+
+
+def _codec_cost_key(workload: str, device: Device) -> CostKey:
+    """What a codec's time depends on."""
+    return CostKey(workload, "", device.identity, f"codecs {codecs_digest()}")
 
 
 class _Shelf:

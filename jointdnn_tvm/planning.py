@@ -6,10 +6,12 @@ import json
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jointdnn_tvm.agreement import Agreement
+from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
@@ -22,6 +24,7 @@ from jointdnn_tvm.placement import (
     fixed_placement,
     solve,
 )
+from jointdnn_tvm.placement.fixed_codecs import best_codecs
 from jointdnn_tvm.placement.solution import broken_limits
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
@@ -36,6 +39,8 @@ class Plan:
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
     database before. `transfer` is what crossings cost the devices, which `problem.link` has in it.
+    `agreement` is that of a plan with lossy codecs, on samples held out; `grids` are those on which
+    its compiled stages quantise, by tensor.
     """
 
     problem: Problem
@@ -47,6 +52,8 @@ class Plan:
     sources: Mapping[str, str]
     newly_measured: int
     transfer: Transfer | None = None
+    agreement: Agreement | None = None
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""
@@ -58,6 +65,7 @@ class Plan:
             "baselines": {n: _brief(a) for n, a in self.baselines.items()},
             "sources": dict(self.sources),
             "newly_measured": self.newly_measured,
+            **({"agreement": self.agreement.to_json()} if self.agreement else {}),
         }
 
 
@@ -65,7 +73,8 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
     """Find the answer that `placement` asks for, and the baselines that can be taken.
 
     `placement` is ``auto`` (the optimum), ``mobile-only``, ``cloud-only``, ``random:SEED``, or the
-    path of a JSON file: an object of group to side, or an answer that has one as `placement`.
+    path of a JSON file: an object of group to side, or an answer that has one as `placement`. The
+    codecs are the best for it.
     Raises `ProblemError` for one that cannot run or breaks a limit, and `InfeasibleError` when
     every placement breaks one.
     """
@@ -74,7 +83,8 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
         return solve(problem), baselines
     if placement in baselines and placement in _ONE_SIDED:
         return baselines[placement], baselines
-    answer = fixed_placement(problem, _given(problem, placement))
+    given = fixed_placement(problem, _given(problem, placement)).placement
+    answer = fixed_placement(problem, given, best_codecs(problem, given))
     broken = broken_limits(problem.limits, evaluate(problem, answer.placement, answer.codecs))
     if broken:
         raise ProblemError(

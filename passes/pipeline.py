@@ -14,6 +14,7 @@ from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels, plain_we
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.gradients.rules import LEGALIZATIONS
 from jointdnn_tvm.passes.group_operators import GroupOperators
+from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
 from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
@@ -35,12 +36,15 @@ def grouping() -> tvm.transform.Sequential:
     )
 
 
-def partitioning(placement: Mapping[str, Side]) -> tvm.transform.Sequential:
-    """Operator groups to one function a stage."""
+def partitioning(
+    placement: Mapping[str, Side], codecs: InsertBoundaryCodec | None = None
+) -> tvm.transform.Sequential:
+    """Operator groups to one function a stage, which quantises by `codecs` what it hands over."""
     return tvm.transform.Sequential(
         [
             AnnotatePlacement(placement),
             PartitionByPlacement(),
+            *([codecs] if codecs else []),
         ],
         name="partitioning",
     )

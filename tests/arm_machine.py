@@ -18,7 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "build" / "arm"
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {EMULATOR: "qemu-user-static", "aarch64-linux-gnu-ld": "binutils-aarch64-linux-gnu"}
-_PACKAGES = ("numpy", "apache-tvm", "apache-tvm-ffi", "cloudpickle", "psutil", "tornado")
+_PACKAGES = (
+    "numpy",
+    "apache-tvm",
+    "apache-tvm-ffi",
+    "cloudpickle",
+    "psutil",
+    "tornado",
+    "zstandard",
+)
 _NEEDED_BY_THOSE = ("ml_dtypes", "typing_extensions")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 _READY = "ready"

@@ -41,6 +41,16 @@ def test_manifest_describes_stages_ports_and_tensors(branching: Network, built: 
     assert manifest.plan["placement"] == placement
 
 
+def test_manifest_names_the_codecs_of_what_crosses(branching: Network) -> None:
+    (image, _) = branching.graph.inputs
+    plan = plan_of(branching, all_on(branching, "cloud"), {image: "pixels"})
+    made = build(branching, plan, fallback=False)
+    assert {n: t.codec for n, t in made.manifest.tensors.items() if t.codec != "none"} == {
+        image: "pixels"
+    }
+    assert made.manifest.codecs == ["pixels"]
+
+
 def test_each_side_has_the_weights_of_its_stages(branching: Network, built: Bundle) -> None:
     for side, half in built.halves.items():
         named = {w for s in built.manifest.stages_on(side) for w in s.weights[side]}

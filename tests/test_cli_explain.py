@@ -161,7 +161,8 @@ def test_a_network_and_its_limits(
 
     times = PathTimes(ExchangeTimes(0.02, 8 / 5e6, 8 / 1e7, 0), ExchangeTimes(0.021, 2e-6, 1e-6, 0))
     monkeypatch.setattr(_Pair, "time_path", lambda pair: times)
-    probed = json.loads(jointdnn("plan", *words[:-1], "probe", "--json").out)
+    plain = ["--codecs", "none", "--json"]
+    probed = json.loads(jointdnn("plan", *words[:-1], "probe", *plain).out)
     assert probed["link"] == "probe"
     assert probed["sources"]["link"].startswith("measured:probe from ")
     assert probed["sources"]["crossings"] == "measured:messages"

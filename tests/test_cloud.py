@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ from tests.deployment import DeviceServerKind, is_gone
 from tests.onnx_models import make_model, save
 from tests.tiny_models import plan_of
 
-HEADER = {"request": 1, "stage": "stage_1_cloud", "wanted": ["t"], "last": True}
+HEADER = {"request": 1, "stage": "stage_1_cloud", "wanted": ["t"], "codecs": {}}
 
 
 class Answering:
@@ -112,6 +113,30 @@ def test_device_server_runs_the_cloud_side(
         assert difference.max_rel_error < 1e-5
     assert session.cloud_error is not None
     session.close()
+
+
+def test_device_server_and_codecs(
+    serve_device: DeviceServerKind, built: Bundle, branching_path: Path, tmp_path: Path
+) -> None:
+    """The one in Python has them; the one in C++ says that it has none, and the phone goes on."""
+    codecs = {"float32": "f32", "int64": "bytes"}
+    tensors = {n: replace(t, codec=codecs[t.dtype]) for n, t in built.manifest.tensors.items()}
+    made = replace(built, manifest=replace(built.manifest, tensors=tensors))
+    folder = made.save(tmp_path / "model.jd")
+    rng = np.random.default_rng(0)
+    with (
+        serve_device(tmp_path / "device", "--key", "cloud") as (_, address),
+        open_session(folder, cloud=str(address)) as session,
+    ):
+        inputs = {n: rng.standard_normal(shape, "float32") for n, shape, _ in session.signature()}
+        answer = session.run(inputs)
+    assert compare(answer, Reference(branching_path).run(inputs)).max_rel_error < 1e-5
+    if serve_device.is_python:
+        assert session.cloud_error is None
+    else:
+        assert "this device server decodes no codecs; start `jointdnn device`" in str(
+            session.cloud_error
+        )
 
 
 @pytest.mark.parametrize("fallback", [True, False])

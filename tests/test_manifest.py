@@ -70,10 +70,10 @@ def test_no_folder_and_no_manifest(tmp_path: Path) -> None:
         (b"{}", "is not a bundle's manifest"),
         (b'{"format": 5}', "is not a bundle's manifest"),
         (b'{"format": "webpack-bundle/1"}', "is not a bundle's manifest"),
-        (b'{"format": "jointdnn-bundle/1"}', "has format '1', this version reads 2; use the"),
+        (b'{"format": "jointdnn-bundle/1"}', "has format '1', this version reads 3; use the"),
         (b'{"format": "jointdnn-bundle/9\\n"}', "has format '9"),
-        (b'{"format": "jointdnn-bundle/2"}', "is damaged"),
-        (b'{"format": "jointdnn-bundle/2", "network": 1}', "is damaged"),
+        (b'{"format": "jointdnn-bundle/3"}', "is damaged"),
+        (b'{"format": "jointdnn-bundle/3", "network": 1}', "is damaged"),
     ],
 )
 def test_manifest_that_is_none(tmp_path: Path, content: bytes, why: str) -> None:
@@ -121,6 +121,9 @@ def _set(document: Any, path: str, value: Any) -> None:
         ("tensors/image/shape", [1.5]),
         ("tensors/image/shape", [True]),
         ("tensors/image/shape", [float("inf")]),
+        ("tensors/image/codec", "u7"),
+        ("tensors/image/codec", "bytes"),
+        ("tensors/image/codec", KeyError),
         ("tensors/image/dtype", "float33"),
         ("tensors/image/dtype", None),
         ("stages/0", None),

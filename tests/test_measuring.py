@@ -12,6 +12,7 @@ import pytest
 
 from jointdnn_tvm import group_library, measuring, passes
 from jointdnn_tvm.cost import spread
+from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import CostDatabase, Energy, Measurement
 from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.cost.transfer import Transfer
@@ -58,11 +59,15 @@ def test_every_group_gets_a_time_and_nothing_is_measured_twice(
     assert all(m.source == "measured:time_evaluator" for m in first.on_cloud.values())
     # Both sides are this machine without a slowdown: what one has measured, the other knows.
     assert first.measured == len(keys)
+    assert first.codecs_on_mobile == first.codecs_on_cloud
+    assert first.codecs_on_mobile.keys() == set(codec_workloads())
+    assert first.lacks_codecs is None
     assert ("measuring on the mobile device", len(keys), len(keys)) in told
 
     second = measure(branching, devices=devices, database=tmp_path / "costs")
     assert second.measured == 0
     assert second.on_mobile == first.on_mobile
+    assert second.codecs_on_mobile == first.codecs_on_mobile
     assert second.transfer == TRANSFER
 
 

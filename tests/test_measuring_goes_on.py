@@ -62,9 +62,9 @@ class Site:
         """How many groups the database holds; it must be whole."""
         with closing(sqlite3.connect(self.database)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            good = "SELECT count(*) FROM measurements WHERE latency_s > 0"
-            (timed,) = connection.execute(good).fetchone()
-            (rows,) = connection.execute("SELECT count(*) FROM measurements").fetchone()
+            groups = "SELECT count(*) FROM measurements WHERE workload NOT LIKE '%numbers by%'"
+            (timed,) = connection.execute(f"{groups} AND latency_s > 0").fetchone()
+            (rows,) = connection.execute(groups).fetchone()
         assert timed == rows
         return int(rows)
 

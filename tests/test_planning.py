@@ -13,6 +13,7 @@ import pytest
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import (
+    Codec,
     InfeasibleError,
     Limits,
     Link,
@@ -58,6 +59,18 @@ def test_one_side_only(side: str) -> None:
     answer, baselines = answer_problem(problem(), f"{side}-only")
     assert set(answer.placement.values()) == {side}
     assert answer.placement == baselines[f"{side}-only"].placement
+
+
+@pytest.mark.parametrize("choice", ["file", "cloud-only"])
+def test_given_placement_has_its_best_codecs(choice: str, tmp_path: Path) -> None:
+    plain = problem()
+    coarse, fine = Codec("u4", 200, error=0.3), Codec("u8", 300, error=0.1)
+    tensors = [replace(t, codecs=(coarse, fine)) if t.name == "in" else t for t in plain.tensors]
+    (tmp_path / "p.json").write_text(json.dumps(dict.fromkeys(NAMES, "cloud")))
+    placement = str(tmp_path / "p.json") if choice == "file" else choice
+    for limits, codec in ((Limits(), "u4"), (Limits(max_error=0.2), "u8")):
+        answer, _ = answer_problem(replace(plain, tensors=tuple(tensors), limits=limits), placement)
+        assert answer.codecs == {"in": codec, "out": "none"}
 
 
 def test_baseline_that_cannot_run() -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class FlakyCloud:
         if len(self.sent) == self._lost_at:
             raise DeviceError("the cloud is gone")
         answer = self._cloud.run(header, tensors)
+        assert header["codecs"].keys() <= {*tensors, *header["wanted"]}
         self.sent.append(set(tensors))
         self.returned.append(set(answer))
         return answer
@@ -70,8 +71,14 @@ class FlakyCloud:
         self.closed += 1
 
 
-def session_with(folder: Path, lost_at: int | None = None) -> tuple[Session, FlakyCloud]:
+def session_with(
+    folder: Path, lost_at: int | None = None, codecs: Mapping[str, str] | None = None
+) -> tuple[Session, FlakyCloud]:
+    """`codecs` names one for each element type."""
     manifest = read_manifest(folder)
+    if codecs is not None:
+        tensors = {n: replace(t, codec=codecs[t.dtype]) for n, t in manifest.tensors.items()}
+        manifest = replace(manifest, tensors=tensors)
     mobile = StageModule(
         folder / "mobile.so", folder / "mobile.safetensors", manifest.stages, "mobile"
     )
@@ -155,6 +162,35 @@ def test_tensors_stay_on_the_cloud_while_only_it_needs_them(
         assert returned == set(stage.outputs) & (on_mobile | set(outputs))
         assert not kept & (sent | returned)
         there |= sent | set(stage.outputs)
+
+
+def test_exact_codecs_change_no_bit(new_bundle: Save) -> None:
+    folder = new_bundle()
+    plain, cloud = session_with(folder)
+    encoded, _ = session_with(folder, codecs={"float32": "f32", "int64": "bytes"})
+    for sample in range(2):
+        expected, found = plain.run(inputs(sample)), encoded.run(inputs(sample))
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+    assert any(cloud.sent)
+    assert any(cloud.returned)
+
+
+def test_lossy_codecs_change_a_little(new_bundle: Save, reference: Reference) -> None:
+    codecs = {"float32": "u8-tensor", "int64": "bytes"}
+    session, _ = session_with(new_bundle(), codecs=codecs)
+    answer = session.run(inputs())
+    expected = reference.run(inputs())
+    for name in ("scores", "joined"):
+        difference = compare({name: answer[name]}, {name: expected[name]})
+        assert 1e-4 < difference.max_rel_error < 0.1
+
+
+def test_cloud_lost_with_codecs(new_bundle: Save, reference: Reference) -> None:
+    codecs = {"float32": "f32", "int64": "bytes"}
+    session, _ = session_with(new_bundle(), lost_at=1, codecs=codecs)
+    check(session.run(inputs()), reference)
+    assert session.cloud_error == "the cloud is gone"
 
 
 def test_cloud_lost_at_any_call(new_bundle: Save, reference: Reference) -> None:
@@ -368,7 +404,7 @@ class Forbidden:
     def find_spec(self, name, path=None, target=None):
         rest = name.removeprefix("jointdnn_tvm.") if name.startswith("jointdnn_tvm.") else ""
         if name in ("onnx", "onnxruntime", "tvm.relax", "networkx", "scipy") or rest and not (
-            rest.split(".")[0] in ("runtime", "errors")
+            rest.split(".")[0] in ("codec", "runtime", "errors")
         ):
             raise ImportError(f"{name} is not on a phone")
 
@@ -385,7 +421,7 @@ print(*sorted(after - before))
 """
 
 
-def test_phone_needs_numpy_and_the_tvm_runtime_alone(
+def test_phone_needs_numpy_zstandard_and_the_tvm_runtime_alone(
     built: Bundle, reference: Reference, tmp_path: Path
 ) -> None:
     folder, file = built.save(tmp_path / "model.jd"), tmp_path / "tensors.npz"
@@ -396,6 +432,6 @@ def test_phone_needs_numpy_and_the_tvm_runtime_alone(
         command, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["jointdnn_tvm"]
+    assert done.stdout.split() == ["jointdnn_tvm", "zstandard"]
     with np.load(file) as answer:
         check(dict(answer), reference)

@@ -13,7 +13,7 @@ import tvm
 import tvm_ffi
 
 from jointdnn_tvm.bundle import Bundle
-from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.errors import CodecError, RunError
 from jointdnn_tvm.runtime.message import decode, encode
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.stage_server import OPEN_STAGES, RUN_STAGE, StageServer, register
@@ -43,8 +43,10 @@ def call(
     tensors: dict[str, Array] | None = None,
     request: int = 1,
     last: bool = False,
+    codecs: dict[str, str] | None = None,
 ) -> dict[str, Array]:
     header = {"request": request, "stage": stage, "wanted": wanted, "last": last}
+    header |= {"codecs": codecs or {}}
     return decode(server.run(encode(header, tensors or {})))[1]
 
 
@@ -55,6 +57,16 @@ def test_stage_runs_on_what_was_sent() -> None:
     answer = call(server(), "ab", ["b"], ONE)
     assert list(answer) == ["b"]
     np.testing.assert_array_equal(answer["b"], [0, 2, 4])
+
+
+def test_answer_takes_the_codecs_asked_for() -> None:
+    sent = {"a": np.linspace(0, 1, 1000, dtype=np.float32)}
+    header = {"request": 1, "stage": "ab", "wanted": ["b"], "codecs": {"a": "f16", "b": "u8"}}
+    answer = server().run(encode(header, sent, {"a": "f16"}))
+    assert len(answer) < 2000
+    np.testing.assert_allclose(decode(answer)[1]["b"], 2 * sent["a"], atol=2 / 255)
+    with pytest.raises(CodecError, match="there is no codec 'u7'"):
+        call(server(), "ab", ["b"], ONE, codecs={"b": "u7"})
 
 
 def test_tensors_are_kept_until_the_request_ends() -> None:
@@ -81,7 +93,13 @@ def test_wanted_tensor_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [{}, {"request": 1, "stage": "ab"}, {"request": 1, "stage": "ab", "wanted": 5}],
+    [
+        {},
+        {"request": 1, "stage": "ab", "codecs": {}},
+        {"request": 1, "stage": "ab", "codecs": {}, "wanted": 5},
+        {"request": 1, "stage": "ab", "wanted": []},
+        {"request": 1, "stage": "ab", "wanted": [], "codecs": "u8"},
+    ],
 )
 def test_header_that_lacks_something(header: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="header lacks something"):
@@ -105,7 +123,7 @@ def test_registered_functions_serve_a_bundle(new_bundle: Save, built: Bundle) ->
         for t, e in built.manifest.tensors.items()
         if t in stage.inputs
     }
-    header = {"request": 1, "stage": stage.name, "wanted": stage.outputs, "last": True}
+    header = {"request": 1, "stage": stage.name, "wanted": stage.outputs, "codecs": {}}
     message = encode(header, tensors)
     with pytest.raises(RuntimeError, match="no stages are open in this session"):
         run_stage(message)
@@ -113,8 +131,11 @@ def test_registered_functions_serve_a_bundle(new_bundle: Save, built: Bundle) ->
         "library": "cloud.so",
         "weights": "cloud.safetensors",
         "stages": [vars(s) for s in built.manifest.stages_on("cloud")],
+        "codecs": ["f32", "u8"],
         "tvm": tvm.__version__,
     }
+    with pytest.raises(RuntimeError, match="there is no codec 'u7' here; use the version"):
+        open_stages(json.dumps({**document, "codecs": ["f32", "u7"]}))
     with pytest.raises(RuntimeError, match=r"built with TVM 0\.1"):
         open_stages(json.dumps({**document, "tvm": "0.1"}))
     open_stages(json.dumps(document))

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Energy, Measurement
-from jointdnn_tvm.cost.table import CostTable, make_problem
+from jointdnn_tvm.cost.table import CostTable, Encoding, make_problem
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.placement import SideCost, evaluate, solve
+from jointdnn_tvm.placement import Codec, SideCost, SideSeconds, evaluate, solve
 from jointdnn_tvm.targets import load_link, load_target
 
 LINK = load_link("huang2012-4g")
@@ -76,6 +77,26 @@ def test_groups_are_corrected_by_the_whole_network(branching: Network) -> None:
     assert failed.correction(graph, "mobile") == 1
     lacking = {**costs.on_mobile, graph.groups[0].key: Measurement.failure("no", "x")}
     assert replace(plain, on_mobile=lacking).correction(graph, "mobile") == 1
+
+
+def test_codecs_cost_what_was_measured_on_each_side(branching: Network) -> None:
+    (image, _) = branching.graph.inputs
+    encodings = {image: {"f32": Encoding(500), "u8": Encoding(200, 0.1)}}
+    costs = table(branching)
+    assert costs.lacks_codecs == "mobile"
+    untimed = make_problem(branching.graph, costs, LINK, encodings=encodings)
+    assert not any(t.codecs for t in untimed.tensors)
+    slow, quick = ({w: timed(f * 1e-3) for w in codec_workloads()} for f in (2, 1))
+    costs = replace(costs, codecs_on_mobile=slow, codecs_on_cloud=quick)
+    assert costs.lacks_codecs is None
+    problem = make_problem(branching.graph, costs, LINK, encodings=encodings)
+    both = SideSeconds(2e-3, 1e-3)
+    offered = {t.name: t.codecs for t in problem.tensors}
+    assert offered.pop(image) == (
+        Codec("f32", 500, both, both),
+        Codec("u8", 200, both, both, error=0.1),
+    )
+    assert not any(offered.values())
 
 
 def test_tensors_and_link(branching: Network) -> None:

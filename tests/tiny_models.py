@@ -17,6 +17,7 @@ from jointdnn_tvm.graph import Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import (
     SIDES,
+    Codec,
     Link,
     Operator,
     Problem,
@@ -184,26 +185,37 @@ def staying(stages: Sequence[Stage | StageEntry], outputs: Sequence[str]) -> set
     return {t for s in stages if s.side == "cloud" for t in s.outputs if t in read - on_mobile}
 
 
-def problem_of(network: Network, cloud_s: float = 0.5) -> Problem:
-    """Every group takes 1 s on the mobile and `cloud_s` in the cloud."""
+def problem_of(
+    network: Network, cloud_s: float = 0.5, codecs: Mapping[str, str] | None = None
+) -> Problem:
+    """Every group takes 1 s on the mobile and `cloud_s` in the cloud.
+
+    `codecs` names one for some tensors, which then have half the size.
+    """
     graph = network.graph
+    offered = {t: (codecs or {}).get(t.name) for t in graph.tensors}
     return Problem(
         tuple(Operator(g.name, SideCost(1.0), SideCost(cloud_s)) for g in graph.groups),
         tuple(
-            Tensor(t.name, t.producer, t.consumers, t.size_bytes, t.output)
-            for t in graph.tensors
+            Tensor(
+                *(t.name, t.producer, t.consumers, t.size_bytes, t.output),
+                () if codec is None else (Codec(codec, t.size_bytes / 2),),
+            )
+            for t, codec in offered.items()
             if t.producer or t.consumers
         ),
         Link(1e6, 1e6),
     )
 
 
-def plan_of(network: Network, placement: dict[str, Side]) -> Plan:
-    """That placement, for this machine's own CPU on both sides."""
-    problem = problem_of(network)
+def plan_of(
+    network: Network, placement: dict[str, Side], codecs: Mapping[str, str] | None = None
+) -> Plan:
+    """That placement and those codecs, for this machine's own CPU on both sides."""
+    problem = problem_of(network, codecs=codecs)
     return Plan(
         problem=problem,
-        answer=fixed_placement(problem, placement),
+        answer=fixed_placement(problem, placement, codecs),
         baselines={},
         mobile=load_target("host"),
         cloud=load_target("host"),

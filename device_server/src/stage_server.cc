@@ -125,6 +125,10 @@ void RegisterStages(std::function<std::filesystem::path(const std::string&)> fin
       throw Error("the bundle was built with TVM " + version + ", and this machine has " +
                   TVM_VERSION + "; build the bundle again, or this server");
     }
+    if (!TextsIn(Entry(document, "codecs")).empty()) {
+      throw Error("this device server decodes no codecs; start `jointdnn device` in its place, "
+                  "or compile the bundle with --codecs none");
+    }
     *server = std::make_unique<StageServer>(find(TextIn(Entry(document, "library"))),
                                             find(TextIn(Entry(document, "weights"))),
                                             ListIn(Entry(document, "stages")));

@@ -123,6 +123,19 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, mobile-only, cloud-only, random:SEED, or a JSON file (default: auto)",
     )
+    parser.add_argument(
+        "--codecs",
+        choices=("none", "lossless", "lossy"),
+        default="lossless",
+        help="how tensors may be encoded for the link: not at all, with every bit coming back, or "
+        "within --max-error on the samples of --calibrate (default: lossless)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="FILE.npz|DIR",
+        type=Path,
+        help="inputs that show how small tensors get, and at which error (default: noise)",
+    )
     add_limits(parser)
 
 

@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             objective=args.objective,
             limits=arguments.limits(args),
             placement=args.placement,
+            codecs=args.codecs,
+            calibrate=args.calibrate,
             shapes=arguments.shapes(args),
             devices=arguments.devices(args),
             database=args.costs,

@@ -47,9 +47,12 @@ def is_file(args: argparse.Namespace) -> bool:
 def plan_network(args: argparse.Namespace) -> Plan:
     """Find the costs of the network and plan it; raises `InfeasibleError` when the limits clash."""
     from jointdnn_tvm import api
+    from jointdnn_tvm.offering import check_codecs
     from jointdnn_tvm.planning import check_placement_choice
 
     check_placement_choice(args.placement)
+    limits = arguments.limits(args)
+    check_codecs(args.codecs, args.calibrate, limits.max_error)
     devices = arguments.devices(args)
     path = api.find_path(args.link, devices=devices, database=args.costs)
     network = api.load_network(args.model, arguments.shapes(args))
@@ -62,13 +65,22 @@ def plan_network(args: argparse.Namespace) -> Plan:
             database=args.costs,
             progress=report,
         )
+        offer = api.offer_codecs(
+            network,
+            costs,
+            args.codecs,
+            calibrate=args.calibrate,
+            max_error=limits.max_error,
+            progress=report,
+        )
     return api.plan(
         network,
         path.applied_to(costs),
         link=path.link,
         objective=args.objective,
-        limits=arguments.limits(args),
+        limits=limits,
         placement=args.placement,
+        codecs=offer,
     )
 
 
@@ -89,6 +101,12 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"  newly measured: {plan['newly_measured']}")
     elif any("measured:" in source for source in plan["sources"].values()):
         lines.append("  newly measured: 0 (all costs were known)")
+    if agreement := plan.get("agreement"):
+        lines.append(
+            f"  error {agreement['error']:.2g} on {agreement['samples']} samples held out: largest "
+            f"change {agreement['max_change']:.2g}, {agreement['same_decisions']:.1%} of decisions "
+            f"alike ({agreement['decisive']} decisive, {agreement['answers']} different answers)"
+        )
     lines += [f"  {what}: {source}" for what, source in plan["sources"].items()]
     return "\n".join(lines)
 
@@ -106,7 +124,8 @@ def render(answer: dict[str, Any]) -> str:
     width = max(map(len, answer["placement"]))
     lines += [f"  {name:<{width}}  {side}" for name, side in answer["placement"].items()]
     if answer["codecs"]:
-        lines.append(f"crossing the link: {', '.join(answer['codecs'])}")
+        crossing = [n if c == "none" else f"{n} by {c}" for n, c in answer["codecs"].items()]
+        lines.append(f"crossing the link: {', '.join(crossing)}")
     return "\n".join(lines)
 
 

@@ -5,16 +5,46 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.codec.registry import UNIFORM
+from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.graph import Graph, Group, stage_key, whole_network
-from jointdnn_tvm.placement import SIDES, Limits, Link, Operator, Problem, Side, SideCost, Tensor
+from jointdnn_tvm.placement import (
+    SIDES,
+    Codec,
+    Limits,
+    Link,
+    Operator,
+    Problem,
+    Side,
+    SideCost,
+    SideSeconds,
+    Tensor,
+)
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs.
+
+    With a `grid` the compiled modules quantise on it, and the host only compresses indices.
+    """
+
+    size_bytes: float
+    error: float = 0.0
+    grid: Grid | None = None
+
+
+Encodings = Mapping[str, Mapping[str, Encoding]]
+"""The codecs offered for each tensor, by the names of both."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +54,8 @@ class CostTable:
     Where the whole network was measured as one stage, that is among them by its `stage_key`.
     A group that a side cannot build or run has a measurement that says why. `doubts` are sentences
     that say why measurements may not be what a device takes when it is by itself. `transfer` is
-    what crossings cost the two devices; where it is None, they take what the link takes.
+    what crossings cost the two devices; where it is None, they take what the link takes. The
+    codecs' times are there by `codec_times.codec_workloads`, for a device that has codecs.
     """
 
     mobile: TargetProfile
@@ -34,6 +65,8 @@ class CostTable:
     measured: int
     doubts: tuple[str, ...] = ()
     transfer: Transfer | None = None
+    codecs_on_mobile: Mapping[str, Measurement] = field(default_factory=dict)
+    codecs_on_cloud: Mapping[str, Measurement] = field(default_factory=dict)
 
     def sources(self) -> dict[str, str]:
         """How the numbers were got."""
@@ -65,6 +98,12 @@ class CostTable:
             return {}
         said = ", ".join(f"{side} {factor:.3f}" for side, factor in found.items())
         return {"correction": f"whole network over the sum of its groups: {said}"}
+
+    @property
+    def lacks_codecs(self) -> str | None:
+        """The side on which the codecs' times are not known, if there is one."""
+        sides = {"mobile": self.codecs_on_mobile, "cloud": self.codecs_on_cloud}
+        return next((side for side, times in sides.items() if not times), None)
 
     @cached_property
     def idle_w(self) -> float:
@@ -105,6 +144,7 @@ def make_problem(
     link: LinkProfile,
     objective: str = "latency",
     limits: Limits | None = None,
+    encodings: Encodings | None = None,
 ) -> Problem:
     """Put graph, costs and link together; CostError names a group that runs on neither side.
 
@@ -112,12 +152,17 @@ def make_problem(
     The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
     The problem's link is `link` as crossings find it: what they cost the devices is in its rates
     and its round trip.
+    `encodings` are the other ways to send each tensor, for devices whose codecs were timed.
     """
     corrections = {side: costs.correction(graph, side) for side in SIDES}
+    times = codec_times(costs.codecs_on_mobile), codec_times(costs.codecs_on_cloud)
     return Problem(
         operators=tuple(_operator(g, costs, corrections) for g in graph.groups),
         tensors=tuple(
-            Tensor(t.name, t.producer, t.consumers, t.size_bytes, t.output)
+            Tensor(
+                *(t.name, t.producer, t.consumers, t.size_bytes, t.output),
+                codecs=_codecs(t.size_bytes, (encodings or {}).get(t.name, {}), *times),
+            )
             for t in graph.tensors
             if t.consumers or (t.output and t.producer)
         ),
@@ -159,6 +204,27 @@ def _operator(group: Group, costs: CostTable, corrections: Mapping[Side, float])
         ),
         None if cloud.latency_s is None else SideCost(cloud.latency_s * corrections[CLOUD]),
     )
+
+
+def _codecs(
+    size_bytes: int,
+    encodings: Mapping[str, Encoding],
+    on_mobile: Mapping[str, CodecTime],
+    on_cloud: Mapping[str, CodecTime],
+) -> tuple[Codec, ...]:
+    """What the codecs of a tensor of that size take and give."""
+    if not on_mobile or not on_cloud:
+        return ()
+    codecs = []
+    for name, encoding in encodings.items():
+        by_host, host_bytes = name, float(size_bytes)
+        if encoding.grid is not None:
+            by_host, host_bytes = UNIFORM[name].of_indices, size_bytes / 4
+        sides = on_mobile[by_host], on_cloud[by_host]
+        encode_s = SideSeconds(*(side.encode.at(host_bytes) for side in sides))
+        decode_s = SideSeconds(*(side.decode.at(host_bytes) for side in sides))
+        codecs.append(Codec(name, encoding.size_bytes, encode_s, decode_s, encoding.error))
+    return tuple(codecs)
 
 
 def _source(measurements: Mapping[str, Measurement]) -> str:

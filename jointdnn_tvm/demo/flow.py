@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jointdnn_tvm.api import load_network, plan
+from jointdnn_tvm.api import load_network, offer_codecs, plan
 from jointdnn_tvm.building import build
 from jointdnn_tvm.demo import text_line
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
@@ -27,6 +27,7 @@ from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.measuring import Progress, measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.planning import Plan
+from jointdnn_tvm.samples import Samples
 from jointdnn_tvm.targets import load_link
 from jointdnn_tvm.verify import Reference, compare
 
@@ -59,7 +60,13 @@ def run_demo(setup: Setup, report: Progress) -> dict[str, Any]:
     with LoopbackLab(slowdown=setup.slowdown) as lab:
         devices = Devices(str(lab.tracker), lab.mobile_key, lab.cloud_key)
         costs = measure(network, devices=devices, database=setup.costs, progress=report)
-        plans = {n: plan(network, costs, link=link, placement=p) for n, p in PLACEMENTS.items()}
+        (tensor,) = network.graph.inputs
+        seen = Samples(({tensor: inputs[text_line.INPUT]},), True, "the picture")
+        offer = offer_codecs(network, costs, calibrate=seen)
+        plans = {
+            name: plan(network, costs, link=link, placement=placement, codecs=offer)
+            for name, placement in PLACEMENTS.items()
+        }
         bundles = _build_all(network, plans, setup.folder, report)
         with LinkShaper(
             lab.address(lab.cloud_key),

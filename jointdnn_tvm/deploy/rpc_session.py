@@ -19,6 +19,7 @@ import numpy as np
 import tvm_ffi
 from tvm.rpc import _ffi_api
 
+from jointdnn_tvm.codec.clock import time_codec
 from jointdnn_tvm.deploy import energy_meter
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache
@@ -55,6 +56,10 @@ def serve(
     _register_files(workdir, cache)
     _register("jointdnn.device_info", lambda: json.dumps(info.as_json()))
     _register("jointdnn.random_fill", _random_fill)
+    _register(
+        "jointdnn.time_codec",
+        lambda name, count, shortest_s: json.dumps(time_codec(name, count, shortest_s)),
+    )
     energy_meter.register(_register, sensors)
     for name in REGISTRARS:
         _run_registrar(name, lambda sha256: find_file(workdir, cache, sha256))

@@ -9,8 +9,9 @@ What it is: `problem`, its file (`problem_json`), what a placement costs by defi
   (`choices`, `measures`, `peak_rows`); `clashes` when nothing meets them;
 - costs of runs: `chain` over `chain_costs`, `lazy_blocks`, and `cut_vertices` for branchy graphs.
 
-On top of them: `plan_table` (`linear_prices`, `envelope`), `rates`, `pareto`, `baselines`, and
-`explain` (`breakdown`, `alternatives`, `limit_use`, `plan_changes`, `what_if`, `conditions`).
+On top of them: `plan_table` (`linear_prices`, `envelope`), `rates`, `pareto`, `fixed_codecs` of a
+placement that is given, `baselines`, and `explain` (`breakdown`, `alternatives`, `limit_use`,
+`plan_changes`, `what_if`, `conditions`).
 """
 
 from jointdnn_tvm.placement.baselines import all_baselines

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from jointdnn_tvm.placement.baselines import BASELINES, all_baselines
 from jointdnn_tvm.placement.evaluate import evaluate
-from jointdnn_tvm.placement.min_cut import codecs_of
+from jointdnn_tvm.placement.fixed_codecs import best_codecs
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Limits, Operator, Problem, Side
-from jointdnn_tvm.placement.solution import InfeasibleError, broken_limits
-from jointdnn_tvm.placement.solve import Answer, fixed_placement, solve
+from jointdnn_tvm.placement.solution import broken_limits
+from jointdnn_tvm.placement.solve import Answer, fixed_placement
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _move(problem: Problem, answer: Answer, operators: tuple[Operator, ...]) -> 
     if stuck is not None:
         return Move(names, to, Alternative(why_not=f"{stuck!r} cannot run on the {to} side"))
     placement = {**answer.placement, **dict.fromkeys(names, to)}
-    moved = fixed_placement(problem, placement, _best_codecs(problem, placement))
+    moved = fixed_placement(problem, placement, best_codecs(problem, placement))
     return Move(names, to, _judged(problem, answer, moved))
 
 
@@ -88,35 +87,6 @@ def _judged(problem: Problem, answer: Answer, other: Answer) -> Alternative:
         energy_j=other.energy_j,
         why_not=f"breaks {', '.join(broken)}" if broken else None,
     )
-
-
-def _best_codecs(problem: Problem, placement: Mapping[str, Side]) -> dict[str, str]:
-    """Codecs that are best for a placement; where none meets the limits, the cheapest."""
-    bound = problem.limits.active or problem.objective == "throughput"
-    if bound and any(tensor.codecs for tensor in problem.tensors):
-        try:
-            return solve(_pinned(problem, placement)).codecs
-        except InfeasibleError:
-            pass
-    return codecs_of(problem, dict(placement))
-
-
-def _pinned(problem: Problem, placement: Mapping[str, Side]) -> Problem:
-    """The problem where no operator can run elsewhere."""
-    operators = tuple(
-        replace(o, cloud=None) if placement[o.name] == MOBILE else replace(o, mobile=None)
-        for o in problem.operators
-    )
-    order = problem.positions
-    blocks = tuple(
-        block
-        for block in problem.blocks
-        if all(
-            placement[o.name] == block.side
-            for o in problem.operators[order[block.first] : order[block.last] + 1]
-        )
-    )
-    return replace(problem, operators=operators, blocks=blocks)
 
 
 def _why_impossible(problem: Problem, name: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from jointdnn_tvm.placement.evaluate import evaluate
+from jointdnn_tvm.placement.fixed_codecs import best_codecs
 from jointdnn_tvm.placement.min_cut import codecs_of, one_way_cut
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE, Problem, Side
 from jointdnn_tvm.placement.solution import broken_limits
@@ -54,7 +55,8 @@ def dads(problem: Problem) -> Answer | None:
         return None
     if broken_limits(problem.limits, evaluate(problem, solution.placement, solution.codecs)):
         return None
-    return _answer(problem, solution.placement, "dads", started)
+    codecs = codecs_of(problem, solution.placement)
+    return _answer(problem, solution.placement, codecs, "dads", started)
 
 
 def _best(problem: Problem, positions: Iterable[int], name: str) -> Answer | None:
@@ -63,10 +65,18 @@ def _best(problem: Problem, positions: Iterable[int], name: str) -> Answer | Non
     placements = [p for p in (_split(problem, at) for at in positions) if p is not None]
     costs = []
     for index, placement in enumerate(placements):
-        metrics = evaluate(problem, placement, codecs_of(problem, placement))
+        codecs = codecs_of(problem, placement)
+        metrics = evaluate(problem, placement, codecs)
+        most_error = problem.limits.max_error
+        if most_error is not None and metrics.error > most_error:
+            codecs = best_codecs(problem, placement)  # the cheapest lose too much
+            metrics = evaluate(problem, placement, codecs)
         if not broken_limits(problem.limits, metrics):
-            costs.append((metrics.objective(problem.objective), metrics.switches, index))
-    return _answer(problem, placements[min(costs)[2]], name, started) if costs else None
+            costs.append((metrics.objective(problem.objective), metrics.switches, index, codecs))
+    if not costs:
+        return None
+    *_, index, codecs = min(costs, key=lambda cost: cost[:3])
+    return _answer(problem, placements[index], codecs, name, started)
 
 
 def _split(problem: Problem, position: int) -> dict[str, Side] | None:
@@ -77,6 +87,12 @@ def _split(problem: Problem, position: int) -> dict[str, Side] | None:
     return sides if runs else None
 
 
-def _answer(problem: Problem, placement: dict[str, Side], name: str, started: float) -> Answer:
-    answer = fixed_placement(problem, placement, codecs_of(problem, placement))
+def _answer(
+    problem: Problem,
+    placement: dict[str, Side],
+    codecs: dict[str, str],
+    name: str,
+    started: float,
+) -> Answer:
+    answer = fixed_placement(problem, placement, codecs)
     return replace(answer, solver=name, solve_s=time.perf_counter() - started)

@@ -20,14 +20,15 @@ from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.stage_server import OPEN_STAGES, RUN_STAGE, StageServer
 
 Tensors = dict[str, np.ndarray]
-Header = Mapping[str, object]
+Header = Mapping[str, Any]
 
 
 class Cloud(Protocol):
     """The cloud's side of the crossings of one session.
 
-    A call's header names the `request`, the `stage`, the tensors that are `wanted` back, and
-    whether it is the `last` of its request; the others stay there until then.
+    A call's header names the `request`, the `stage`, the tensors that are `wanted` back, the
+    `codecs` of those that have one, both ways, and whether it is the `last` of its request; the
+    others stay there until then.
     """
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
@@ -45,7 +46,7 @@ class LocalCloud:
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
         """Run one stage here."""
-        return decode(self._server.run(encode(header, tensors)))[1]
+        return decode(self._server.run(encode(header, tensors, header["codecs"])))[1]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -77,6 +78,7 @@ class RemoteCloud:
                 "library": library,
                 "weights": weights,
                 "stages": [asdict(s) for s in manifest.stages_on("cloud")],
+                "codecs": manifest.codecs,
                 "tvm": manifest.versions.get("tvm"),
             }
         )
@@ -108,7 +110,7 @@ def call(
     DeviceError when it does not answer in time or answers something else; `what` completes
     "while …".
     """
-    message = encode(header, tensors)
+    message = encode(header, tensors, header.get("codecs"))
     with session.deadline(timeout_s, what):
         answer = bytes(function(message))
     try:

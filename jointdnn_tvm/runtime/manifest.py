@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jointdnn_tvm.codec.registry import CODECS, NONE
 from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.runtime.dtypes import DTYPES
 
-FORMAT = "jointdnn-bundle/2"
+FORMAT = "jointdnn-bundle/3"
 MANIFEST = "bundle.json"
 SIDES = ("mobile", "cloud")
 _MAX_MANIFEST_BYTES = 64 << 20
@@ -41,10 +42,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor that crosses between stages, goes in or comes out."""
+    """A tensor that crosses between stages, goes in or comes out, and its codec on the link."""
 
     shape: tuple[int, ...]
     dtype: str
+    codec: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Manifest:
         """Stages that a side's library holds: its own, and all on a mobile with a fallback."""
         everything = side == "mobile" and self.fallback
         return tuple(s for s in self.stages if everything or s.side == side)
+
+    @property
+    def codecs(self) -> list[str]:
+        """The codecs that the link's two ends must know, beside that of plain tensors."""
+        return sorted({t.codec for t in self.tensors.values()} - {NONE})
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document, format line first."""
@@ -205,7 +212,10 @@ def _parse_tensor(tensor: Any) -> TensorEntry:
     dtype = _text(tensor["dtype"])
     if dtype not in DTYPES:
         raise ValueError(f"there is no element type {dtype!r}")
-    return TensorEntry(tuple(_whole(d) for d in tensor["shape"]), dtype)
+    codec = _text(tensor["codec"])
+    if codec not in CODECS or dtype not in CODECS[codec].dtypes:
+        raise ValueError(f"there is no codec {codec!r} for {dtype}")
+    return TensorEntry(tuple(_whole(d) for d in tensor["shape"]), dtype, codec)
 
 
 def parse_stage(stage: Any) -> StageEntry:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from jointdnn_tvm.codec.registry import NONE
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
@@ -81,6 +82,7 @@ class Session:
             "request": self._requests,
             "stage": stage.name,
             "wanted": list(self._returned[stage.name]),
+            "codecs": self._codecs([*sent, *self._returned[stage.name]]),
             "last": stage is self._last_cloud_stage(),
         }
         try:
@@ -95,6 +97,11 @@ class Session:
             self._cloud = None
         else:
             on_cloud.update(sent, stage.outputs)
+
+    def _codecs(self, names: Sequence[str]) -> dict[str, str]:
+        """The codecs of the tensors that have one."""
+        codecs = {name: self.manifest.tensors[name].codec for name in names}
+        return {name: codec for name, codec in codecs.items() if codec != NONE}
 
     def _checked(self, stage: StageEntry, answer: Tensors) -> Tensors:
         """Give the tensors that were wanted back; DeviceError when the answer lacks one."""

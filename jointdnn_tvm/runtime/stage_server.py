@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tvm_ffi
 
+from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.byte_connection import NOISE
 from jointdnn_tvm.runtime.manifest import parse_stage
@@ -33,7 +34,8 @@ class StageServer:
         header, tensors = decode(message)
         try:
             request, stage, wanted = header["request"], header["stage"], list(header["wanted"])
-        except (KeyError, TypeError) as error:
+            codecs = dict(header["codecs"])
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"a message's header lacks something: {error!r}") from error
         if request != self._request:
             self._request, self._held = request, {}
@@ -41,7 +43,7 @@ class StageServer:
         self._held.update(self._module.run(stage, self._held))
         if missing := [t for t in wanted if t not in self._held]:
             raise RunError(f"stage {stage!r} does not give tensor {missing[0]!r}")
-        answer = encode({}, {t: self._held[t] for t in wanted})
+        answer = encode({}, {t: self._held[t] for t in wanted}, codecs)
         if header.get("last"):
             self._held = {}
         return answer
@@ -57,6 +59,8 @@ def register(find_file: Callable[[str], Path]) -> None:
     def open_stages(text: str) -> None:
         document = json.loads(text)
         check_runtime(document["tvm"])
+        if unknown := sorted(set(document["codecs"]) - CODECS.keys()):
+            raise RunError(f"there is no codec {unknown[0]!r} here; use the version that compiled")
         stages = [parse_stage(s) for s in document["stages"]]
         library, weights = (find_file(document[k]) for k in ("library", "weights"))
         server[:] = [StageServer(StageModule(library, weights, stages, "cloud"))]

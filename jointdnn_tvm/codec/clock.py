@@ -1,0 +1,50 @@
+"""How long a codec takes on this machine, on seeded numbers like those that networks make."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
+
+_REPEATS = 3
+_CHANNELS = 64
+
+
+def time_codec(name: str, count: int, shortest_s: float) -> tuple[float, float]:
+    """Seconds to encode and to decode a tensor of `count` numbers, at least 64.
+
+    Each is the median of three repeats that last `shortest_s` or longer.
+    """
+    array = _probe(name, count)
+    frame = encode_tensor(name, array)
+    encode_s = _seconds(lambda: encode_tensor(name, array), shortest_s)
+    return encode_s, _seconds(lambda: decode_tensor(frame), shortest_s)
+
+
+def _probe(name: str, count: int) -> np.ndarray:
+    """What the codec is for: a picture, small whole numbers, or activations after a ReLU."""
+    rng = np.random.default_rng(0)
+    if name == "pixels":
+        return rng.integers(0, 256, (1, 3, count // 48, 16)).astype(np.float32) / 255
+    if "float32" not in CODECS[name].dtypes:
+        return rng.binomial(255, 0.1, (1, count // _CHANNELS, 1, _CHANNELS)).astype(np.uint8)
+    activations = rng.standard_normal((1, count // _CHANNELS, 1, _CHANNELS), np.float32)
+    return np.maximum(activations, 0)
+
+
+def _seconds(call: Callable[[], object], shortest_s: float) -> float:
+    return statistics.median(_repeat(call, shortest_s) for _ in range(_REPEATS))
+
+
+def _repeat(call: Callable[[], object], shortest_s: float) -> float:
+    call()
+    calls = 0
+    began = time.perf_counter()
+    while (passed_s := time.perf_counter() - began) < shortest_s or not calls:
+        call()
+        calls += 1
+    return passed_s / calls

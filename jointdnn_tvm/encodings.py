@@ -1,0 +1,124 @@
+"""What each codec makes of each tensor of a network, by what real or random inputs show."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jointdnn_tvm.agreement import Judge
+from jointdnn_tvm.codec.channels import is_image
+from jointdnn_tvm.codec.quantise import Grid, clipped, dequantise, grid_over, quantise
+from jointdnn_tvm.codec.registry import CODECS, UNIFORM, decode_tensor, encode_tensor
+from jointdnn_tvm.cost.table import Encoding, Encodings
+from jointdnn_tvm.graph import Tensor
+from jointdnn_tvm.host_network import HostNetwork, Sample
+
+Array = np.ndarray[Any, Any]
+LOSSY = tuple(name for name, codec in CODECS.items() if not codec.exact)
+"""The codecs that lose something, the finest first."""
+
+_WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
+_SMALLEST_BYTES = 256  # of a tensor that is worth an error
+
+
+def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
+    """The exact codecs of every tensor that can cross, where they make it smaller."""
+    runs = [host.tensors(sample) for sample in samples]
+    found: dict[str, dict[str, Encoding]] = {}
+    for tensor in crossing(host):
+        arrays = [run[tensor.name] for run in runs]
+        sizes = {codec: _size_bytes(codec, arrays) for codec in exact_codecs(tensor)}
+        found[tensor.name] = {
+            codec: Encoding(size)
+            for codec, size in sizes.items()
+            if size < _WORTH * tensor.size_bytes
+        }
+    return found
+
+
+def lossy_encodings(
+    host: HostNetwork,
+    samples: Sequence[Sample],
+    budget: float,
+    report: Callable[[int, int], None],
+) -> Encodings:
+    """The other codecs of every tensor, where its loss alone changes the answers within `budget`.
+
+    Each error is that of the network's outputs when all that read the tensor read what the codec
+    leaves of it. `report` is told how many tensors are done, of how many.
+    """
+    runs = [host.tensors(sample) for sample in samples]
+    judge = Judge([[run[name] for name in host.graph.outputs] for run in runs])
+    tensors = [
+        t for t in crossing(host) if t.dtype == "float32" and t.size_bytes >= _SMALLEST_BYTES
+    ]
+    found: dict[str, dict[str, Encoding]] = {}
+    for done, tensor in enumerate(tensors, 1):
+        found[tensor.name] = _within(host, judge, runs, tensor, budget)
+        report(done, len(tensors))
+    return found
+
+
+def _within(
+    host: HostNetwork, judge: Judge, runs: list[dict[str, Array]], tensor: Tensor, budget: float
+) -> dict[str, Encoding]:
+    """The lossy codecs of one tensor, each smaller than all that lose less."""
+    arrays = [run[tensor.name] for run in runs]
+    found: dict[str, Encoding] = {}
+    smallest: float = tensor.size_bytes
+    for codec in LOSSY:
+        grid = _calibrated(codec, tensor, arrays)
+        size = statistics.median(len(encoded(codec, array, grid)) for array in arrays)
+        if size >= _WORTH * smallest:
+            continue
+        left = [{tensor.name: what_is_left(codec, array, grid)} for array in arrays]
+        answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]
+        error = judge.compare(answers).error
+        if error <= budget:
+            found[codec] = Encoding(size, error, grid)
+            smallest = size
+    return found
+
+
+def _calibrated(codec: str, tensor: Tensor, arrays: Sequence[Array]) -> Grid | None:
+    """The grid on which compiled modules quantise the tensor; None where the host does.
+
+    Inputs come from the host, and outputs go there.
+    """
+    if codec not in UNIFORM or tensor.producer is None or tensor.output:
+        return None
+    uniform = UNIFORM[codec]
+    return grid_over(arrays, uniform.axis(tensor.shape), uniform.levels)
+
+
+def encoded(codec: str, array: Array, grid: Grid | None) -> bytes:
+    """What crosses of a tensor, on a `grid` or, without one, by the codec's own."""
+    if grid is None:
+        return encode_tensor(codec, array)
+    uniform = UNIFORM[codec]
+    return encode_tensor(uniform.of_indices, quantise(clipped(array, grid, uniform.levels), grid))
+
+
+def what_is_left(codec: str, array: Array, grid: Grid | None) -> Array:
+    """A tensor after it has crossed, on a `grid` or, without one, by the codec's own."""
+    arrived = decode_tensor(encoded(codec, array, grid))
+    return arrived if grid is None else dequantise(arrived, grid)
+
+
+def _size_bytes(codec: str, arrays: Sequence[Array]) -> float:
+    return statistics.median(len(encode_tensor(codec, array)) for array in arrays)
+
+
+def crossing(host: HostNetwork) -> list[Tensor]:
+    """The tensors that can cross the link."""
+    return [t for t in host.graph.tensors if t.consumers or (t.output and t.producer)]
+
+
+def exact_codecs(tensor: Tensor) -> list[str]:
+    """The exact codecs for a tensor; where one contains another, that one only."""
+    if tensor.dtype != "float32":
+        return ["bytes"]
+    return ["pixels"] if is_image(tensor.shape) else ["f32"]
