@@ -9,6 +9,7 @@ from pathlib import Path
 from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.cost.table import CostTable, Encodings
+from jointdnn_tvm.encoding_store import kept_encodings
 from jointdnn_tvm.encodings import exact_encodings, lossy_encodings
 from jointdnn_tvm.errors import BuildError, CodecError, RunError
 from jointdnn_tvm.graph import Placement
@@ -107,7 +108,9 @@ def offer_codecs(
     source = f"{codecs}, sizes measured:{samples.source}"
     if codecs == "lossless":
         try:
-            return Offer(exact_encodings(HostNetwork(network), _few(samples.inputs)), source)
+            few = _few(samples.inputs)
+            found = kept_encodings(network, few, lambda: exact_encodings(HostNetwork(network), few))
+            return Offer(found, source)
         except (BuildError, RunError) as error:  # of this machine, which runs nothing in the end
             return Offer(source=f"none: {error}")
     assert max_error is not None, "checked"

@@ -56,6 +56,13 @@ def test_device_without_codecs(branching: Network, costs: CostTable, side: str) 
     assert offer.source == f"none: codecs were not timed on the {side} device"
 
 
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache, in which no sizes of an earlier run are found."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("nothing_kept")
 def test_machine_without_a_linker(
     branching: Network, costs: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +74,7 @@ def test_machine_without_a_linker(
     assert (offer.encodings, offer.source) == ({}, "none: no linker; install gcc")
 
 
+@pytest.mark.usefixtures("nothing_kept")
 def test_network_that_fails_on_noise(
     branching: Network, costs: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
