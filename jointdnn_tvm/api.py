@@ -19,6 +19,7 @@ from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
 from jointdnn_tvm.probing import ProbedPath, asks_for_probe, probe, radio_of
+from jointdnn_tvm.samples import read_samples
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 __all__ = [
@@ -68,6 +69,7 @@ def compile(
     check_codecs(codecs, calibrate, limits.max_error if limits else None)
     path = find_path(link, devices=devices, database=database)
     network = load_network(model, shapes)
+    samples = None if calibrate is None else read_samples(calibrate, network)
     costs = find_costs(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
@@ -82,7 +84,7 @@ def compile(
             network,
             costs,
             codecs,
-            calibrate=calibrate,
+            calibrate=samples,
             max_error=limits.max_error if limits else None,
             progress=progress,
         ),

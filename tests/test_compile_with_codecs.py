@@ -118,6 +118,17 @@ def test_lossy_without_its_needs(
     assert ended.complaint.startswith("lossy codecs need inputs to judge them by")
 
 
+@pytest.mark.parametrize("verb", ["compile", "plan"])
+def test_samples_that_are_not_there(
+    verb: str, branching_path: Path, jointdnn: Command, tmp_path: Path
+) -> None:
+    words = ["-o", tmp_path / "model.jd"] if verb == "compile" else []
+    costs = tmp_path / "costs"
+    ended = jointdnn(verb, branching_path, *words, "--calibrate", tmp_path / "no", "--costs", costs)
+    assert ended.complaint.startswith("there are no calibration samples at ")
+    assert not costs.exists()  # said before anything was measured
+
+
 def test_plan_names_the_codecs(
     compile_words: list[object], jointdnn: Command, tmp_path: Path
 ) -> None:

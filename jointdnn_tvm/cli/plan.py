@@ -49,6 +49,7 @@ def plan_network(args: argparse.Namespace) -> Plan:
     from jointdnn_tvm import api
     from jointdnn_tvm.offering import check_codecs
     from jointdnn_tvm.planning import check_placement_choice
+    from jointdnn_tvm.samples import read_samples
 
     check_placement_choice(args.placement)
     limits = arguments.limits(args)
@@ -56,6 +57,7 @@ def plan_network(args: argparse.Namespace) -> Plan:
     devices = arguments.devices(args)
     path = api.find_path(args.link, devices=devices, database=args.costs)
     network = api.load_network(args.model, arguments.shapes(args))
+    samples = None if args.calibrate is None else read_samples(args.calibrate, network)
     with progress() as report:
         costs = api.find_costs(
             network,
@@ -69,7 +71,7 @@ def plan_network(args: argparse.Namespace) -> Plan:
             network,
             costs,
             args.codecs,
-            calibrate=args.calibrate,
+            calibrate=samples,
             max_error=limits.max_error,
             progress=report,
         )
