@@ -281,6 +281,17 @@ def test_a_frozen_client_does_not_keep_the_device(
             assert eventually(lambda: tracker_summary(tracker)["queue_info"]["phone"]["free"] == 1)
 
 
+def test_an_offer_that_nobody_took_stands(serve_device: DeviceServerKind, tmp_path: Path) -> None:
+    with running("tracker", "--port", "0") as (_, tracker):
+        words = ("--tracker", str(tracker), "--key", "phone")
+        with serve_device(tmp_path, *words) as (server, address):
+            for _ in range(3):  # clients that come by themselves, not by the tracker
+                with connect(address, deadline_s=20) as session:
+                    session.function("jointdnn.device_info")()
+            assert eventually(lambda: server.log().count(" ends: ") == 3)
+            assert tracker_summary(tracker)["queue_info"]["phone"]["free"] == 1
+
+
 def test_one_who_speaks_is_not_silent(serve_device: DeviceServerKind, tmp_path: Path) -> None:
     with (
         serve_device(tmp_path, "--silence-s", "1") as (server, address),

@@ -105,6 +105,15 @@ void Registration::Renew() {
   }
 }
 
+void Registration::RenewIfTaken() {
+  try {
+    if (connection_ && connection_->IsPending(match_key_)) return;
+  } catch (const Error& error) {
+    Drop(error.what());
+  }
+  Renew();
+}
+
 void Registration::Tick(bool offering) {
   if (Clock::now() < next_beat_) return;
   next_beat_ = After(kHeartbeat_s);

@@ -41,6 +41,8 @@ class Registration {
   const std::string& match_key() const { return match_key_; }
   // Offers a new session; the key of the last offer opens no more.
   void Renew();
+  // Offers a new session unless the last offer still stands: its client came by itself.
+  void RenewIfTaken();
   // Heartbeat, to be called often; `offering`: a client may come with the match key at any time.
   void Tick(bool offering);
 

@@ -202,7 +202,7 @@ void Server::EndSession() {
   if (!session_) return;
   Log("session of " + session_->peer + " ends: " + session_->child.End());
   session_.reset();
-  if (registration_ && !stopping_) registration_->Renew();
+  if (registration_ && !stopping_) registration_->RenewIfTaken();
 }
 
 void Server::StartTransfer(Handshake handshake) {
