@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
 from jointdnn_tvm.cost.confidence import TOLERANCE
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
+from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.user_cache import user_cache
 
 _APPLICATION_ID = 0x4A44_4342  # SQLite keeps it in the file's header
@@ -144,7 +144,7 @@ def default_path() -> Path:
     return user_cache() / "costs.sqlite"
 
 
-class CostDatabase:
+class CostDatabase(Closing):
     """Open with `CostDatabase.open`; one object serves one thread at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -205,19 +205,6 @@ class CostDatabase:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def __enter__(self) -> CostDatabase:
-        """It is open; the end of the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from jointdnn_tvm.deploy.server_process import ServerProcess
 from jointdnn_tvm.deploy.sockets import listen
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 
 _START_S = 20.0
 _CHUNK_S = 0.002  # bytes leave in chunks that take the link this long
@@ -27,7 +27,7 @@ _MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES = 1448, 32768
 _SOCKET_BUFFER_BYTES = 32768
 
 
-class LinkShaper:
+class LinkShaper(Closing):
     """Context manager: what connects to `address` reaches `target` over the emulated link.
 
     Rates are in bits of payload per second; `rtt_s` is the round trip added to every exchange.
@@ -51,19 +51,6 @@ class LinkShaper:
     def close(self) -> None:
         """End the forwarder; its connections are cut."""
         self._process.close()
-
-    def __enter__(self) -> LinkShaper:
-        """It forwards already; the end of the block ends it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 class Direction:

@@ -11,15 +11,15 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 
 _PATIENCE_S = 5.0
 
 
-class ServerProcess:
+class ServerProcess(Closing):
     """`PROGRAM ARGUMENTS`, which prints ``READY HOST:PORT`` and ends when its stdin does.
 
     `program` is this Python unless another one is given. It leads its own process group, so that
@@ -100,16 +100,3 @@ class ServerProcess:
     def _signal(self, sig: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, sig)
-
-    def __enter__(self) -> ServerProcess:
-        """It runs already; the end of the block ends it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()

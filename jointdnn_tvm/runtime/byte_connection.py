@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from types import TracebackType
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 
 BYTES_MAGIC = 0x4A44424C
 SIZES = struct.Struct("<qq")
@@ -21,7 +21,7 @@ NOISE = os.urandom(1 << 16)
 _BLOCK_BYTES = 1 << 18
 
 
-class ByteConnection:
+class ByteConnection(Closing):
     """A connection to a device server that only takes and gives bytes.
 
     `deadline_s` bounds each step in which nothing moves, not a whole exchange. DeviceError when
@@ -56,19 +56,6 @@ class ByteConnection:
     def close(self) -> None:
         """Leave."""
         self._socket.close()
-
-    def __enter__(self) -> ByteConnection:
-        """It is connected; the end of the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def send_noise(connection: socket.socket, size_bytes: int) -> None:

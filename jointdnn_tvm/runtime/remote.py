@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 from tvm import rpc
@@ -20,6 +19,7 @@ from tvm.error import RPCError
 
 from jointdnn_tvm.errors import DeviceError, JointdnnError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.deadline import watch
 from jointdnn_tvm.runtime.own_sockets import NewSockets
 from jointdnn_tvm.runtime.tracker_client import (
@@ -32,7 +32,7 @@ from jointdnn_tvm.runtime.tracker_client import (
 _CONNECTING = threading.Lock()
 
 
-class RemoteSession:
+class RemoteSession(Closing):
     """One session with a device server; use it from one thread at a time.
 
     Any TVM call of the session belongs in ``with session.deadline(seconds, what):``, also one
@@ -152,19 +152,6 @@ class RemoteSession:
     def __str__(self) -> str:
         """For messages."""
         return f"device {self.address}" + (f" ({self.key})" if self.key else "")
-
-    def __enter__(self) -> RemoteSession:
-        """Begin; the end of the block ends it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def connect(address: Address, key: str = "", deadline_s: float = 10.0) -> RemoteSession:

@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from jointdnn_tvm.codec.registry import NONE
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
 from jointdnn_tvm.runtime.manifest import (
     Manifest,
@@ -27,7 +27,7 @@ from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 logger = logging.getLogger(__name__)
 
 
-class Session:
+class Session(Closing):
     """Runs the network of one bundle, one query at a time.
 
     When the cloud is lost in the middle of a query, the phone computes what is missing from the
@@ -148,17 +148,6 @@ class Session:
         if self._cloud is not None:
             self._cloud.close()
             self._cloud = None
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _tensors_to_return(manifest: Manifest) -> dict[str, tuple[str, ...]]:

@@ -10,18 +10,18 @@ import json
 import socket
 import struct
 import time
-from types import TracebackType
 from typing import Any
 
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 
 MAGIC = 0x2F271
 SUCCESS, PUT, REQUEST, UPDATE_INFO, SUMMARY, GET_PENDING_MATCHKEYS = 0, 3, 4, 5, 6, 7
 _MAX_MESSAGE_BYTES = 1 << 20
 
 
-class TrackerConnection:
+class TrackerConnection(Closing):
     """One connection to a tracker; every answer is awaited until the deadline, no longer."""
 
     def __init__(self, address: Address, deadline_s: float) -> None:
@@ -65,19 +65,6 @@ class TrackerConnection:
     def close(self) -> None:
         """Leave; the tracker forgets what this connection registered or asked for."""
         self._socket.close()
-
-    def __enter__(self) -> TrackerConnection:
-        """Begin; the end of the block ends it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _connect(address: Address, deadline_s: float) -> socket.socket:
