@@ -11,6 +11,7 @@ JSON file are kept, so that a run that was broken off goes on where it was.
 A random plan hands over between the sides at one to five places, drawn from the execution order;
 one whose bytes alone keep the link busy for over 15 s is drawn again.
 
+Plans with the same placement are the same program: it is measured once, and they share the row.
 The machine may be shared: where that is allowed, what is timed goes before other processes, and
 what these used meanwhile stands in the row. A row whose queries' middle half spans over 5 % of
 their median is run again, once, and the steadiest is kept; so is the path's timing while it
@@ -203,19 +204,21 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
             about["probed"] = [probed.uplink_bps, probed.downlink_bps, probed.rtt_s]
             about["transfer"] = asdict(path.transfer) if path.transfer else None
             print(json.dumps(about), file=sys.stderr)
+            run: dict[str, Row] = {}
             for plan_name, plan in plans_for(network, path.applied_to(costs), probed).items():
-                file = lab.folder / f"{name}-{link_name}-{plan_name}.jd"
-                bundle = jd.build(network, plan, fallback=False).save(file)
-                load = ForeignLoad()
-                queries, attempts = site.run(bundle, inputs)
-                yield {
-                    **about,
-                    "plan": plan_name,
-                    **_row(plan, queries),
-                    "attempts": attempts,
-                    "foreign_cores": load.cores(),
-                    "load_average": os.getloadavg()[0],
-                }
+                program = json.dumps([plan.answer.placement, plan.answer.codecs])
+                if program not in run:
+                    file = lab.folder / f"{name}-{link_name}-{plan_name}.jd"
+                    bundle = jd.build(network, plan, fallback=False).save(file)
+                    load = ForeignLoad()
+                    queries, attempts = site.run(bundle, inputs)
+                    run[program] = _row(plan, queries) | {
+                        "program_of": plan_name,
+                        "attempts": attempts,
+                        "foreign_cores": load.cores(),
+                        "load_average": os.getloadavg()[0],
+                    }
+                yield {**about, "plan": plan_name, **run[program]}
 
 
 def _row(plan: Plan, queries: Sequence[tuple[float, float]]) -> Row:
