@@ -42,7 +42,7 @@ def build_whole_network(network: Network, profile: TargetProfile, path: Path) ->
         module = partitioning({g.name: stage.side for g in graph.groups})(network.grouped)
     weights = compile_stages(module, [stage.name], profile, path)
     taken = arguments(module[stage.name], weights[stage.name])
-    return GroupLibrary(path, (Workload(stage_key(graph, stage), stage.name, taken),))
+    return GroupLibrary(path, (Workload(stage_key(graph, stage), stage.name, taken, weighty=True),))
 
 
 def _only(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:

@@ -15,7 +15,7 @@ import pytest
 import tvm
 from tvm.runtime.vm import VirtualMachine
 
-from jointdnn_tvm.cost.bench import Bench, EvaluatorConfig, summarise
+from jointdnn_tvm.cost.bench import Bench, EvaluatorConfig, Workload, summarise
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.energy import RemoteMeter
 from jointdnn_tvm.deploy.server_process import ServerProcess
@@ -71,9 +71,11 @@ def processor(root: Path, server: ServerProcess, idle_w: float, work_w: float) -
         thread.join()
 
 
-def _measured(library: Path, address: Address, config: EvaluatorConfig) -> Measurement:
+def _measured(
+    library: Path, address: Address, config: EvaluatorConfig, workload: Workload = PRODUCT
+) -> Measurement:
     with closing(Bench(partial(connect, address, deadline_s=20), "cpu", config)) as bench:
-        found = bench.measure(library, PRODUCT, 60)
+        found = bench.measure(library, workload, 60)
     assert found.latency_s is not None
     return found
 
@@ -95,6 +97,13 @@ def test_energy_beside_time(tmp_path: Path, library: Path) -> None:
     assert found.latency_s is not None
     # On a busy machine a call takes longer than the processor works for it, so this is the most.
     assert 0 < energy.energy_j < 1.5 * 5.0 * found.latency_s
+
+
+def test_what_others_rest_on_is_timed_for_longer(tmp_path: Path, library: Path) -> None:
+    with device_server(tmp_path) as (_, address):
+        assert _measured(library, address, QUICK).repeats == QUICK.repeat
+        weighty = replace(PRODUCT, weighty=True)
+        assert _measured(library, address, QUICK, weighty).repeats >= 40
 
 
 def test_no_energy_where_nobody_asks_or_nothing_is(tmp_path: Path, library: Path) -> None:

@@ -75,6 +75,13 @@ def test_repeats_until_it_is_steady() -> None:
     assert not is_steady(found[:-1])
 
 
+def test_fewer_are_not_taken_for_steady() -> None:
+    moments = iter([1.0] * 4 + [2.0] * 30)
+    found = until_steady([1.0] * 6, lambda: next(moments), 40, 100.0, fewest=30)
+    assert statistics.median(found) == 2.0
+    assert len(found) >= 30
+
+
 def test_repeats_end_when_it_never_gets_steady() -> None:
     draw = random.Random(3)
     for most, budget, count in ((16, 1e9, 16), (10**6, 100.0, None)):

@@ -44,10 +44,19 @@ def is_steady(values: Sequence[float]) -> bool:
 
 
 def until_steady(
-    values: Sequence[float], again: Callable[[], float], most: int, budget: float
+    values: Sequence[float],
+    again: Callable[[], float],
+    most: int,
+    budget: float,
+    fewest: int = FEWEST,
 ) -> list[float]:
-    """Add what `again` gives until it is steady, there are `most`, or they add up to `budget`."""
+    """Add what `again` gives until it is steady, there are `most`, or they add up to `budget`.
+
+    Fewer than `fewest` do not count as steady: a device that is busy for a moment is, meanwhile.
+    """
     found = list(values)
-    while len(found) < most and sum(found) < budget and not is_steady(found):
+    while len(found) < most and sum(found) < budget:
+        if len(found) >= fewest and is_steady(found):
+            break
         found.append(again())
     return found
