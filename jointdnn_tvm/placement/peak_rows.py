@@ -3,7 +3,8 @@
 The mobile holds a tensor from the first to the last of certain steps: those of its readers
 there, the step that makes it there, and the last step for an output that it hands out. Whether
 such a step is at or before, and at or after, are columns that only grow along the order; where
-both are 1, the tensor is held.
+both are 1, the tensor is held. What is carried on the mobile counts among the weights, less its new
+value until that is made.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ def peak_column(
 ) -> int:
     """A column that is at least weights and tensors held in any step, in units.
 
-    ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights.
+    ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights, of
+    what is carried both values.
     """
-    peak, resident = (program.column(upper=float("inf")) for _ in range(2))
-    _require(program, resident, weights)
-    held: list[dict[int, float]] = [{resident: 1.0} for _ in problem.operators]
+    peak = program.column(upper=float("inf"))
+    residents = _residents(problem, program, on_mobile, weights, unit_bytes)
+    held: list[dict[int, float]] = [{resident: 1.0} for resident in residents]
     for tensor in problem.tensors:
         if tensor.size_bytes:
             for step, literal in _held(problem, program, on_mobile, tensor):
@@ -41,11 +43,38 @@ def peak_column(
     return peak
 
 
+def _residents(
+    problem: Problem,
+    program: Program,
+    on_mobile: Mapping[str, Terms],
+    weights: Terms,
+    unit_bytes: float,
+) -> list[int]:
+    """For each step a column that is at least the weights, without new values made after it."""
+    made: dict[int, dict[int, float]] = {}
+    for tensor in problem.tensors:
+        if tensor.carried and tensor.producer is not None and tensor.size_bytes:
+            new_values = made.setdefault(problem.positions[tensor.producer], {})
+            for column, value in on_mobile[tensor.producer].items():
+                more = value * tensor.size_bytes / unit_bytes
+                new_values[column] = new_values.get(column, 0.0) - more
+    resident = program.column(upper=float("inf"))
+    _require(program, resident, weights)
+    residents = []
+    for step in reversed(range(len(problem.operators))):
+        residents.append(resident)
+        if made.get(step):
+            earlier = program.column(upper=float("inf"))
+            _require(program, earlier, {resident: 1.0, **made[step]})
+            resident = earlier
+    return residents[::-1]
+
+
 def _held(
     problem: Problem, program: Program, on_mobile: Mapping[str, Terms], tensor: Tensor
 ) -> list[tuple[int, Terms]]:
     """The steps in which the tensor may be held, and what is 1 when it is."""
-    points = _points(problem, on_mobile, tensor)
+    points = _points(problem, program, on_mobile, tensor)
     if not points:
         return []
     steps = sorted(points)
@@ -64,13 +93,16 @@ def _held(
 
 
 def _points(
-    problem: Problem, on_mobile: Mapping[str, Terms], tensor: Tensor
+    problem: Problem, program: Program, on_mobile: Mapping[str, Terms], tensor: Tensor
 ) -> dict[int, list[Terms]]:
     """The steps that can be the first or the last, each with what is 1 when it counts."""
     order, last = problem.positions, len(problem.operators) - 1
     made_here = _ALWAYS if tensor.producer is None else on_mobile[tensor.producer]
     counted = [(order[name], on_mobile[name]) for name in tensor.consumers]
-    counted.append((0 if tensor.producer is None else order[tensor.producer], made_here))
+    if tensor.carried:
+        counted = _fetches(program, counted, made_here)
+    else:
+        counted.append((0 if tensor.producer is None else order[tensor.producer], made_here))
     if tensor.output:
         counted.append((last, _ALWAYS if problem.ends_on_mobile else made_here))
     points: dict[int, list[Terms]] = {}
@@ -78,6 +110,19 @@ def _points(
         if literal and literal not in points.setdefault(step, []):
             points[step].append(literal)
     return {step: literals for step, literals in points.items() if literals}
+
+
+def _fetches(
+    program: Program, readers: list[tuple[int, Terms]], at_home: Terms
+) -> list[tuple[int, Terms]]:
+    """The readers of what is carried, each with what is 1 when it reads there what comes to it."""
+    comes = _opposite(at_home)
+    fetches = []
+    for step, literal in readers:
+        if comes and literal and literal != at_home:
+            (both,) = _both(program, literal, comes)
+            fetches.append((step, both))
+    return fetches
 
 
 def _running(program: Program, groups: list[list[Terms]]) -> list[Terms]:
@@ -111,6 +156,13 @@ def _both(program: Program, one: Terms, other: Terms) -> list[Terms]:
             total[part] = total.get(part, 0.0) + value
     _require(program, column, total)
     return [{column: 1.0}]
+
+
+def _opposite(literal: Terms) -> Terms:
+    opposite = {ONE: 1.0}
+    for column, value in literal.items():
+        opposite[column] = opposite.get(column, 0.0) - value
+    return {column: value for column, value in opposite.items() if value}
 
 
 def _require(program: Program, column: int, least: Terms) -> None:
