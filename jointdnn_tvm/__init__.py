@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.runtime.session import Session, open_session
     from jointdnn_tvm.targets import load_link as link
     from jointdnn_tvm.targets import load_target as target
+    from jointdnn_tvm.training.step_plan import plan_training
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ __all__ = [
     "offer_codecs",
     "open_session",
     "plan",
+    "plan_training",
     "target",
 ]
 
@@ -74,6 +76,7 @@ _HOMES = {
     "offer_codecs": ("offering", "offer_codecs"),
     "open_session": ("runtime.session", "open_session"),
     "plan": ("api", "plan"),
+    "plan_training": ("training.step_plan", "plan_training"),
     "target": ("targets", "load_target"),
 }
 

@@ -34,8 +34,24 @@ class TensorSpec:
     dtype: str
 
 
+class Placeable:
+    """What is measured, placed and built: one function `main`, whose operators fall into groups."""
+
+    module: tvm.IRModule
+
+    @cached_property
+    def grouped(self) -> tvm.IRModule:
+        """The module with its operators outlined into groups."""
+        return grouping()(self.module)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The groups and the tensors between them, as plain data."""
+        return read_graph(self.grouped)
+
+
 @dataclass(frozen=True)
-class Network:
+class Network(Placeable):
     """The imported model.
 
     `module` has one function, `main`: its parameters are the inputs in order, then the weights;
@@ -48,16 +64,6 @@ class Network:
     weights: dict[str, np.ndarray[Any, Any]]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-
-    @cached_property
-    def grouped(self) -> tvm.IRModule:
-        """The module with its operators outlined into groups."""
-        return grouping()(self.module)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The groups and the tensors between them, as plain data."""
-        return read_graph(self.grouped)
 
 
 def load_network(

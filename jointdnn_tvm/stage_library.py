@@ -13,7 +13,7 @@ from jointdnn_tvm.compiling import compile_library, pass_context
 from jointdnn_tvm.cost.bench import Workload
 from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.group_library import GroupLibrary, arguments
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.pipeline import partitioning
 from jointdnn_tvm.targets import TargetProfile
@@ -31,7 +31,7 @@ def compile_stages(
     return compile_library(_only(module, names), profile, path, dump_ir=dump_ir)
 
 
-def build_whole_network(network: Network, profile: TargetProfile, path: Path) -> GroupLibrary:
+def build_whole_network(network: Placeable, profile: TargetProfile, path: Path) -> GroupLibrary:
     """Compile all groups as one stage, which is the library's only function.
 
     BuildError says why that fails, LinkError that nothing can be linked.

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.network import TensorSpec
+from jointdnn_tvm.network import Placeable, TensorSpec
 from jointdnn_tvm.passes.append_backward import append_backward
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.passes.main_function import extend_main
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class TrainingStep:
+class TrainingStep(Placeable):
     """A step of training, ready to be grouped, placed or compiled like any network.
 
     `module` has one function, `main`. Its parameters are the inputs, the dropout masks, the
