@@ -82,7 +82,7 @@ def exact(problem: Problem, sides: Mapping[str, str], codecs: Mapping[str, str])
         + switches * link["tail_j"] / 2,
         cloud=cloud_run_s,
         mobile_bytes=weights + 2 * state,
-        peak_bytes=weights + state + _most_held(problem, sides),
+        peak_bytes=weights + 2 * state + _most_held(problem, sides),
         error=error,
         bottleneck=max(*busy.values(), *link_s.values()),
         switches=switches,
@@ -172,7 +172,7 @@ def _most_held(problem: Problem, sides: Mapping[str, str]) -> Fraction:
             readers = [order[name] for name in tensor.consumers if sides[name] == "mobile"]
             made_here = tensor.producer is None or sides[tensor.producer] == "mobile"
             if tensor.carried and made_here:
-                readers = [last]
+                continue
             if tensor.output and (made_here or problem.outputs_on == "mobile"):
                 readers.append(last)
             if made_here:

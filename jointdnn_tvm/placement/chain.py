@@ -45,10 +45,7 @@ def solve_chain(problem: Problem, time_limit_s: float = 60.0) -> Solution:
 
 
 class _Label(NamedTuple):
-    """A prefix of the chain: its measures, and the bytes held (kept, at the end, most so far).
-
-    The most is over the weights of the whole prefix: less what of them came later.
-    """
+    """A prefix of the chain: its measures, and the bytes held (kept, at the end, most so far)."""
 
     measures: Vector
     held: tuple[int, int, int]
@@ -164,7 +161,7 @@ class _Search:
         """Each run from an operator on, by its last, and the labels with it."""
         costs, count = self._costs, self._costs.count
         extras: list[Choice] = [(costs.zero, {})]
-        kept = at_end = most = later = 0
+        kept = at_end = most = 0
         for last in range(first, count):
             if not labels or self._problem.operators[last].cost(side) is None:
                 return
@@ -175,9 +172,7 @@ class _Search:
                 more, step, ends = costs.held(side, last, last == first)
                 kept, at_end = kept + more, at_end + ends
                 level = kept + step
-                new_values = costs.not_before(side, last)
-                later += new_values
-                most = max(most - new_values, level)
+                most = max(most, level)
             run = costs.run(side, first, last)
             if last + 1 == count and side == CLOUD and self._problem.ends_on_mobile:
                 run = _sum(run, costs.switch)
@@ -187,7 +182,7 @@ class _Search:
                 for label in labels:
                     before_kept, before_end, before_most = label.held
                     end = before_end + at_end
-                    held = max(before_most - later, before_kept + most)
+                    held = max(before_most, before_kept + most)
                     if last + 1 == count:
                         held = max(held, before_kept + level + end)
                     new = _Label(

@@ -38,10 +38,8 @@ class ChainCosts:
         self._measures = Measures(problem, decimal)
         self._into: list[list[Tensor]] = [[] for _ in problem.operators]
         self._made: list[list[Tensor]] = [[] for _ in problem.operators]
-        self._carried = [Fraction(0)] * self.count
         for tensor in problem.tensors:
-            if tensor.carried and tensor.producer is not None:
-                self._carried[problem.positions[tensor.producer]] += decimal(tensor.size_bytes)
+            if tensor.carried:  # by the operator for itself: some of its weights
                 continue
             if tensor.consumers:
                 self._into[problem.positions[tensor.consumers[0]]].append(tensor)
@@ -100,10 +98,6 @@ class ChainCosts:
         """For each output that an operator on that side must send to the mobile, its codecs."""
         return [self._choices(t, side) for t in self._made[position]
                 if self._always_down(t, side)]  # fmt: skip
-
-    def not_before(self, side: Side, position: int) -> int:
-        """Bytes of the weights on the mobile that are only there from one step on."""
-        return int(self._carried[position] * self.byte_scale) if side == MOBILE else 0
 
     def held(self, side: Side, position: int, starts: bool) -> tuple[int, int, int]:
         """Bytes on the mobile in one step: kept from it on, only in it, and only in the last."""

@@ -95,8 +95,9 @@ def evaluate(
         mobile_s + cloud_s + up_s + down_s + mobile_codec_s + cloud_codec_s + waits_s
     )
     spread_s = math.sqrt(math.fsum(cost.spread_s**2 for cost in mobile + cloud))
-    weights_bytes = sum(cost.memory_bytes for cost in mobile)
-    carried_bytes = sum(t.size_bytes for t in problem.tensors if _is_at_home(t, sides))
+    resident_bytes = sum(cost.memory_bytes for cost in mobile) + 2 * sum(
+        tensor.size_bytes for tensor in problem.tensors if _is_at_home(tensor, sides)
+    )
     return Metrics(
         latency_s=latency_s,
         deadline_s=latency_s + problem.limits.latency_sigmas * spread_s,
@@ -108,8 +109,8 @@ def evaluate(
             + [link.tail_j / 2] * switches
         ),
         cloud_s=math.fsum(cloud_s),
-        mobile_bytes=weights_bytes + 2 * carried_bytes,
-        mobile_peak_bytes=weights_bytes + _most_held_bytes(problem, sides),
+        mobile_bytes=resident_bytes,
+        mobile_peak_bytes=resident_bytes + _most_held_bytes(problem, sides),
         error=math.fsum(codec.error for codec in up_codecs + down_codecs),
         bottleneck_s=max(
             map(math.fsum, (mobile_s + mobile_codec_s, up_s, cloud_s + cloud_codec_s, down_s))
@@ -175,14 +176,12 @@ def _most_held_bytes(problem: Problem, sides: Mapping[str, Side]) -> float:
 
     The mobile holds what it makes (or gets as an input) from that step on, and what it downloads
     from its first reader there on; until the last reader there, or to the end for an output that
-    it hands out. What is uploaded leaves in the step that makes it. Of what is carried there, it
-    holds the present value all the time, and the new one from the step on that makes it.
+    it hands out. What is uploaded leaves in the step that makes it. What is carried there is
+    resident instead, and what is carried on the cloud is downloaded like anything else.
     """
     last = len(problem.operators) - 1
     changes = [0.0] * (last + 2)
     for tensor in problem.tensors:
-        if _is_at_home(tensor, sides):
-            changes[0] += tensor.size_bytes
         held = _held(problem, tensor, sides)
         if held is not None:
             changes[held[0]] += tensor.size_bytes
@@ -196,10 +195,10 @@ def _is_at_home(tensor: Tensor, sides: Mapping[str, Side]) -> bool:
 
 
 def _held(problem: Problem, tensor: Tensor, sides: Mapping[str, Side]) -> tuple[int, int] | None:
-    """The first and the last step in which the mobile holds a tensor; the new value at home."""
+    """The first and the last step in which the mobile holds a tensor."""
     order, producer = problem.positions, tensor.producer
-    if producer is not None and _is_at_home(tensor, sides):
-        return order[producer], len(problem.operators) - 1
+    if _is_at_home(tensor, sides):
+        return None
     steps = [order[name] for name in tensor.consumers if sides[name] == MOBILE]
     made_there = producer is None or sides[producer] == MOBILE
     if made_there:

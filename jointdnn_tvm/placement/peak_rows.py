@@ -3,8 +3,7 @@
 The mobile holds a tensor from the first to the last of certain steps: those of its readers
 there, the step that makes it there, and the last step for an output that it hands out. Whether
 such a step is at or before, and at or after, are columns that only grow along the order; where
-both are 1, the tensor is held. What is carried on the mobile counts among the weights, less its new
-value until that is made.
+both are 1, the tensor is held. What is carried on the mobile counts among the weights.
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ def peak_column(
 ) -> int:
     """A column that is at least weights and tensors held in any step, in units.
 
-    ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights, of
-    what is carried both values.
+    ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights.
     """
-    peak = program.column(upper=float("inf"))
-    residents = _residents(problem, program, on_mobile, weights, unit_bytes)
-    held: list[dict[int, float]] = [{resident: 1.0} for resident in residents]
+    peak, resident = (program.column(upper=float("inf")) for _ in range(2))
+    _require(program, resident, weights)
+    held: list[dict[int, float]] = [{resident: 1.0} for _ in problem.operators]
     for tensor in problem.tensors:
         if tensor.size_bytes:
             for step, literal in _held(problem, program, on_mobile, tensor):
@@ -41,33 +39,6 @@ def peak_column(
     for terms in held:
         _require(program, peak, terms)
     return peak
-
-
-def _residents(
-    problem: Problem,
-    program: Program,
-    on_mobile: Mapping[str, Terms],
-    weights: Terms,
-    unit_bytes: float,
-) -> list[int]:
-    """For each step a column that is at least the weights, without new values made after it."""
-    made: dict[int, dict[int, float]] = {}
-    for tensor in problem.tensors:
-        if tensor.carried and tensor.producer is not None and tensor.size_bytes:
-            new_values = made.setdefault(problem.positions[tensor.producer], {})
-            for column, value in on_mobile[tensor.producer].items():
-                more = value * tensor.size_bytes / unit_bytes
-                new_values[column] = new_values.get(column, 0.0) - more
-    resident = program.column(upper=float("inf"))
-    _require(program, resident, weights)
-    residents = []
-    for step in reversed(range(len(problem.operators))):
-        residents.append(resident)
-        if made.get(step):
-            earlier = program.column(upper=float("inf"))
-            _require(program, earlier, {resident: 1.0, **made[step]})
-            resident = earlier
-    return residents[::-1]
 
 
 def _held(

@@ -129,9 +129,9 @@ class Limits:
     """What a placement may take of each resource; None is no limit.
 
     The deadline holds for the mean latency plus ``latency_sigmas`` standard deviations.
-    ``max_mobile_bytes`` bounds the resident bytes of the mobile's operators, and twice (for two
-    values) what is carried there; ``max_mobile_peak_bytes`` these, as far as they are there yet,
-    and the tensors that the mobile holds at the same time.
+    ``max_mobile_bytes`` bounds the resident bytes of the mobile's operators and of what is carried
+    there, of which the present value and the new one have each their own; and
+    ``max_mobile_peak_bytes`` these and the tensors that the mobile holds at the same time.
     """
 
     max_latency_s: float | None = None
