@@ -171,7 +171,8 @@ def _most_held(problem: Problem, sides: Mapping[str, str]) -> Fraction:
         for tensor in problem.tensors:
             readers = [order[name] for name in tensor.consumers if sides[name] == "mobile"]
             made_here = tensor.producer is None or sides[tensor.producer] == "mobile"
-            if tensor.carried and made_here:
+            if tensor.carried:
+                held += decimal(tensor.size_bytes) if readers and not made_here else 0
                 continue
             if tensor.output and (made_here or problem.outputs_on == "mobile"):
                 readers.append(last)

@@ -75,7 +75,7 @@ def test_what_is_carried_crosses_to_its_readers_and_is_there_twice_at_home() -> 
     there = metrics("mobile", "cloud", "cloud")
     assert there.down == ("weight",)
     assert there.latency_s == pytest.approx(1 + 0.1 + 1 + 0.5 + 0.2)
-    assert (there.mobile_bytes, there.mobile_peak_bytes) == (10, 10 + 1200)
+    assert (there.mobile_bytes, there.mobile_peak_bytes) == (10, 10 + 1000 + 200)
     here = metrics("cloud", "mobile", "mobile")
     assert here.up == ("x", "weight")
     assert here.mobile_peak_bytes == 20 + 2000 + 200

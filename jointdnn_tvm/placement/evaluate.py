@@ -177,7 +177,7 @@ def _most_held_bytes(problem: Problem, sides: Mapping[str, Side]) -> float:
     The mobile holds what it makes (or gets as an input) from that step on, and what it downloads
     from its first reader there on; until the last reader there, or to the end for an output that
     it hands out. What is uploaded leaves in the step that makes it. What is carried there is
-    resident instead, and what is carried on the cloud is downloaded like anything else.
+    resident instead; and when it comes from the cloud, there is a value of it all the time.
     """
     last = len(problem.operators) - 1
     changes = [0.0] * (last + 2)
@@ -197,9 +197,10 @@ def _is_at_home(tensor: Tensor, sides: Mapping[str, Side]) -> bool:
 def _held(problem: Problem, tensor: Tensor, sides: Mapping[str, Side]) -> tuple[int, int] | None:
     """The first and the last step in which the mobile holds a tensor."""
     order, producer = problem.positions, tensor.producer
-    if _is_at_home(tensor, sides):
-        return None
     steps = [order[name] for name in tensor.consumers if sides[name] == MOBILE]
+    if tensor.carried:
+        comes = steps and not _is_at_home(tensor, sides)
+        return (0, len(problem.operators) - 1) if comes else None
     made_there = producer is None or sides[producer] == MOBILE
     if made_there:
         steps.append(0 if producer is None else order[producer])

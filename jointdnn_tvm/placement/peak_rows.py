@@ -3,7 +3,8 @@
 The mobile holds a tensor from the first to the last of certain steps: those of its readers
 there, the step that makes it there, and the last step for an output that it hands out. Whether
 such a step is at or before, and at or after, are columns that only grow along the order; where
-both are 1, the tensor is held. What is carried on the mobile counts among the weights.
+both are 1, the tensor is held. What is carried is there in all steps: on the mobile it counts among
+the weights; and from the cloud it comes when some reader is on the mobile.
 """
 
 from __future__ import annotations
@@ -28,24 +29,43 @@ def peak_column(
     ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights.
     """
     peak, resident = (program.column(upper=float("inf")) for _ in range(2))
-    _require(program, resident, weights)
+    fetched: dict[int, float] = {}
     held: list[dict[int, float]] = [{resident: 1.0} for _ in problem.operators]
     for tensor in problem.tensors:
-        if tensor.size_bytes:
+        if tensor.carried and tensor.producer is not None:
+            home = on_mobile[tensor.producer]
+            readers = [on_mobile[name] for name in tensor.consumers]
+            if comes := _comes(program, [reader for reader in readers if reader != home], home):
+                fetched[comes] = tensor.size_bytes / unit_bytes
+        elif tensor.size_bytes:
             for step, literal in _held(problem, program, on_mobile, tensor):
                 for column, value in literal.items():
                     more = value * tensor.size_bytes / unit_bytes
                     held[step][column] = held[step].get(column, 0.0) + more
+    _require(program, resident, {**weights, **fetched})
     for terms in held:
         _require(program, peak, terms)
     return peak
+
+
+def _comes(program: Program, readers: list[Terms], home: Terms) -> int | None:
+    """A column that is 1 when a reader is on the mobile, and the home is not."""
+    if home == _ALWAYS or not any(readers):
+        return None
+    column = program.column()
+    for reader in readers:
+        least = dict(reader)
+        for part, value in home.items():
+            least[part] = least.get(part, 0.0) - value
+        _require(program, column, least)
+    return column
 
 
 def _held(
     problem: Problem, program: Program, on_mobile: Mapping[str, Terms], tensor: Tensor
 ) -> list[tuple[int, Terms]]:
     """The steps in which the tensor may be held, and what is 1 when it is."""
-    points = _points(problem, program, on_mobile, tensor)
+    points = _points(problem, on_mobile, tensor)
     if not points:
         return []
     steps = sorted(points)
@@ -64,16 +84,13 @@ def _held(
 
 
 def _points(
-    problem: Problem, program: Program, on_mobile: Mapping[str, Terms], tensor: Tensor
+    problem: Problem, on_mobile: Mapping[str, Terms], tensor: Tensor
 ) -> dict[int, list[Terms]]:
     """The steps that can be the first or the last, each with what is 1 when it counts."""
     order, last = problem.positions, len(problem.operators) - 1
     made_here = _ALWAYS if tensor.producer is None else on_mobile[tensor.producer]
     counted = [(order[name], on_mobile[name]) for name in tensor.consumers]
-    if tensor.carried:
-        counted = _fetches(program, counted, made_here)
-    else:
-        counted.append((0 if tensor.producer is None else order[tensor.producer], made_here))
+    counted.append((0 if tensor.producer is None else order[tensor.producer], made_here))
     if tensor.output:
         counted.append((last, _ALWAYS if problem.ends_on_mobile else made_here))
     points: dict[int, list[Terms]] = {}
@@ -81,19 +98,6 @@ def _points(
         if literal and literal not in points.setdefault(step, []):
             points[step].append(literal)
     return {step: literals for step, literals in points.items() if literals}
-
-
-def _fetches(
-    program: Program, readers: list[tuple[int, Terms]], at_home: Terms
-) -> list[tuple[int, Terms]]:
-    """The readers of what is carried, each with what is 1 when it reads there what comes to it."""
-    comes = _opposite(at_home)
-    fetches = []
-    for step, literal in readers:
-        if comes and literal and literal != at_home:
-            (both,) = _both(program, literal, comes)
-            fetches.append((step, both))
-    return fetches
 
 
 def _running(program: Program, groups: list[list[Terms]]) -> list[Terms]:
@@ -127,13 +131,6 @@ def _both(program: Program, one: Terms, other: Terms) -> list[Terms]:
             total[part] = total.get(part, 0.0) + value
     _require(program, column, total)
     return [{column: 1.0}]
-
-
-def _opposite(literal: Terms) -> Terms:
-    opposite = {ONE: 1.0}
-    for column, value in literal.items():
-        opposite[column] = opposite.get(column, 0.0) - value
-    return {column: value for column, value in opposite.items() if value}
 
 
 def _require(program: Program, column: int, least: Terms) -> None:
