@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tvm
 
-from jointdnn_tvm.graph import Graph
+from jointdnn_tvm.graph import Graph, Placement
 from jointdnn_tvm.importer.onnx_graph import OnnxGraph
 from jointdnn_tvm.importer.read_model import read_onnx_graph
 from jointdnn_tvm.importer.simplify import simplify
@@ -21,7 +21,7 @@ from jointdnn_tvm.importer.to_relax import to_relax
 from jointdnn_tvm.interrupts import let_interrupts_through
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
-from jointdnn_tvm.passes.pipeline import grouping
+from jointdnn_tvm.passes.pipeline import grouping, partitioning
 from jointdnn_tvm.passes.read_graph import read_graph
 
 
@@ -48,6 +48,11 @@ class Placeable:
     def graph(self) -> Graph:
         """The groups and the tensors between them, as plain data."""
         return read_graph(self.grouped)
+
+    def partitioned(self, placement: Placement) -> tvm.IRModule:
+        """One public function for each stage of a placement."""
+        with tvm.transform.PassContext(opt_level=3):
+            return partitioning(placement)(self.grouped)
 
 
 @dataclass(frozen=True)
