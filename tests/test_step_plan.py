@@ -16,6 +16,7 @@ from jointdnn_tvm.targets import load_link
 from jointdnn_tvm.training.losses import CrossEntropy
 from jointdnn_tvm.training.optimizers import AdamW, Sgd
 from jointdnn_tvm.training.step import TrainingStep, training_step
+from jointdnn_tvm.training.step_memory import mobile_memory_bytes
 from jointdnn_tvm.training.step_plan import step_problem
 from jointdnn_tvm.training.trainable import load_trainable
 from tests.training_models import TASKS, small_mlp
@@ -84,8 +85,20 @@ def test_limits_hold_for_the_state_too(step: TrainingStep, costs: CostTable) -> 
         ((name, limit),) = limits.active.items()
         assert plan.answer.status == "optimal"
         assert getattr(plan.answer, name.removeprefix("max_")) <= limit * (1 + 1e-9)
+        if name == "max_mobile_peak_bytes":
+            taken = mobile_memory_bytes(step, plan.answer.placement, costs.mobile)
+            assert 0 < taken <= limit
+            assert plan.sources["mobile memory"].startswith(f"{taken:.4g} of {limit:.4g} bytes")
     with pytest.raises(InfeasibleError, match="max_latency_s"):
         jd.plan_training(step, costs, limits=Limits(max_latency_s=1e-9))
+
+
+def test_memory_that_no_plan_keeps_to_is_one_clear_line(
+    step: TrainingStep, costs: CostTable
+) -> None:
+    limits = Limits(max_mobile_peak_bytes=1000)
+    with pytest.raises(ProblemError, match="max_mobile_peak_bytes"):
+        jd.plan_training(step, costs, private=["inputs"], limits=limits)
 
 
 def test_a_plan_can_be_explained(step: TrainingStep, costs: CostTable) -> None:

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.errors import ProblemError
-from jointdnn_tvm.placement import Limits, Operator, Problem
+from jointdnn_tvm.placement import Answer, InfeasibleError, Limits, Operator, Problem, all_baselines
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem
 from jointdnn_tvm.targets import LinkProfile, load_link
 from jointdnn_tvm.training.privacy import private_tensors
 from jointdnn_tvm.training.step import TrainingStep
+from jointdnn_tvm.training.step_memory import mobile_memory_bytes
 from jointdnn_tvm.training.step_tensors import placement_tensors, step_tensors
+
+_TIGHTER = 0.99  # at least so much, each time that a plan takes more memory than it may
 
 
 def plan_training(
@@ -32,7 +35,8 @@ def plan_training(
         costs: of its groups, by `measure` or `estimate`.
         link: a profile, or its name or path.
         objective: ``latency`` or ``energy`` (the mobile's).
-        limits: what a step may take.
+        limits: what a step may take; of memory, its stages as they are compiled, for which the
+            plan's problem may have a tighter limit on tensors between groups.
         private: ``inputs``, ``labels`` or both: those never cross the link, nor what is computed
             from them alone; see `privacy.private_tensors`.
         placement: ``auto``, or one that `planning.answer_problem` knows.
@@ -45,11 +49,18 @@ def plan_training(
     profile = load_link(link) if isinstance(link, str) else link
     problem = step_problem(step, costs, profile, objective, limits, private)
     answer, baselines = answer_problem(problem, placement)
+    memory = {}
+    if problem.limits.max_mobile_peak_bytes is not None:
+        most_bytes = problem.limits.max_mobile_peak_bytes
+        problem, answer, taken_bytes = _within_memory(step, costs, problem, answer, placement)
+        baselines = all_baselines(problem)
+        memory = {"mobile memory": f"{taken_bytes:.4g} of {most_bytes:.4g} bytes, as compiled"}
     sources = {
         **costs.sources(),
         **costs.stated_corrections(step.graph),
         "link": profile.how,
         **({"private": ", ".join(sorted(set(private)))} if private else {}),
+        **memory,
     }
     mobile, cloud = costs.mobile, costs.cloud
     return Plan(
@@ -57,6 +68,30 @@ def plan_training(
         newly_measured=costs.measured,
         transfer=costs.transfer,
     )
+
+
+def _within_memory(
+    step: TrainingStep, costs: CostTable, problem: Problem, answer: Answer, placement: str
+) -> tuple[Problem, Answer, int]:
+    """The problem and answer whose compiled stages keep the limit on memory, and what they take.
+
+    They take more than the tensors between groups: the limit on these is made tighter by as much.
+    """
+    most_bytes = problem.limits.max_mobile_peak_bytes or 0.0
+    while True:
+        taken_bytes = mobile_memory_bytes(step, answer.placement, costs.mobile)
+        if taken_bytes <= most_bytes:
+            return problem, answer, taken_bytes
+        tighter = answer.mobile_peak_bytes * min(most_bytes / taken_bytes, _TIGHTER)
+        limits = replace(problem.limits, max_mobile_peak_bytes=tighter)
+        problem = replace(problem, limits=limits)
+        try:
+            answer, _ = answer_problem(problem, placement)
+        except InfeasibleError as error:
+            raise ProblemError(
+                f"no placement was found whose compiled stages take {most_bytes:.6g} bytes of the "
+                f"mobile or less: raise max_mobile_peak_bytes, to {taken_bytes:.6g} for the least"
+            ) from error
 
 
 def step_problem(
