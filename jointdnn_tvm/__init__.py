@@ -11,13 +11,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jointdnn_tvm.api import compile, find_path, plan
+    from jointdnn_tvm.api import compile, find_path, plan, plan_by_stages
     from jointdnn_tvm.building import build
     from jointdnn_tvm.bundle import Bundle
     from jointdnn_tvm.cost.table import CostTable
     from jointdnn_tvm.devices import Devices
     from jointdnn_tvm.estimating import estimate
-    from jointdnn_tvm.measuring import measure
+    from jointdnn_tvm.measuring import measure, measure_stages
     from jointdnn_tvm.network import Network, load_network
     from jointdnn_tvm.offering import offer_codecs
     from jointdnn_tvm.placement import Limits
@@ -49,9 +49,11 @@ __all__ = [
     "link",
     "load_network",
     "measure",
+    "measure_stages",
     "offer_codecs",
     "open_session",
     "plan",
+    "plan_by_stages",
     "plan_training",
     "target",
 ]
@@ -73,9 +75,11 @@ _HOMES = {
     "link": ("targets", "load_link"),
     "load_network": ("network", "load_network"),
     "measure": ("measuring", "measure"),
+    "measure_stages": ("measuring", "measure_stages"),
     "offer_codecs": ("offering", "offer_codecs"),
     "open_session": ("runtime.session", "open_session"),
     "plan": ("api", "plan"),
+    "plan_by_stages": ("api", "plan_by_stages"),
     "plan_training": ("training.step_plan", "plan_training"),
     "target": ("targets", "load_target"),
 }

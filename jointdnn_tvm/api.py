@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.estimating import ANALYTIC, estimate
-from jointdnn_tvm.measuring import Progress, measure
+from jointdnn_tvm.library_shelf import Progress
+from jointdnn_tvm.measuring import measure, measure_stages
 from jointdnn_tvm.network import Network, Placeable, load_network
 from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
-from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
+from jointdnn_tvm.planning import AUTO, Plan, answer_by_stages, check_placement_choice
 from jointdnn_tvm.probing import ProbedPath, asks_for_probe, probe, radio_of
 from jointdnn_tvm.samples import read_samples
 from jointdnn_tvm.targets import LinkProfile, load_link
+
+_ROUNDS = 6
 
 __all__ = [
     "Devices",
@@ -34,6 +38,7 @@ __all__ = [
     "measure",
     "offer_codecs",
     "plan",
+    "plan_by_stages",
 ]
 
 
@@ -73,21 +78,25 @@ def compile(
     costs = find_costs(
         network, mobile=mobile, cloud=cloud, devices=devices, database=database, progress=progress
     )
-    chosen = plan(
+    offer = offer_codecs(
         network,
-        path.applied_to(costs),
-        link=path.link,
+        costs,
+        codecs,
+        calibrate=samples,
+        max_error=limits.max_error if limits else None,
+        progress=progress,
+    )
+    chosen = plan_by_stages(
+        network,
+        costs,
+        path,
         objective=objective,
         limits=limits,
         placement=placement,
-        codecs=offer_codecs(
-            network,
-            costs,
-            codecs,
-            calibrate=samples,
-            max_error=limits.max_error if limits else None,
-            progress=progress,
-        ),
+        codecs=offer,
+        devices=devices,
+        database=database,
+        progress=progress,
     )
     return build(network, chosen, fallback=fallback, dump_ir=dump_ir)
 
@@ -137,6 +146,53 @@ def find_costs(
     )
 
 
+def plan_by_stages(
+    network: Network,
+    costs: CostTable,
+    path: ProbedPath,
+    *,
+    objective: str = "latency",
+    limits: Limits | None = None,
+    placement: str = AUTO,
+    codecs: str | Offer = "lossless",
+    devices: Devices | None = None,
+    database: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """`plan`, and measure as wholes the stages that it rests on, until they are known.
+
+    A sum of groups tells little of a stage where a device takes work in advance, as GPUs do. The
+    best plan of those whose stages were measured is taken; after a few rounds, or with
+    ``analytic`` for a `database`, the best of all.
+    """
+    for _ in range(_ROUNDS):
+        chosen = plan(
+            network,
+            path.applied_to(costs),
+            link=path.link,
+            objective=objective,
+            limits=limits,
+            placement=placement,
+            codecs=codecs,
+        )
+        if str(database) == ANALYTIC:
+            break
+        known, costs = (
+            costs,
+            measure_stages(
+                network,
+                chosen.answer.placement,
+                costs,
+                devices=devices,
+                database=database,
+                progress=progress,
+            ),
+        )
+        if costs is known:
+            break
+    return chosen
+
+
 def plan(
     network: Network,
     costs: CostTable,
@@ -158,7 +214,8 @@ def plan(
     limits = offer.limits(limits or Limits())
     while True:
         problem = make_problem(network.graph, costs, profile, objective, limits, offer.encodings)
-        answer, baselines = answer_problem(problem, placement)
+        factors = partial(costs.stage_factors, network.graph)
+        problem, answer, baselines = answer_by_stages(problem, placement, factors)
         agreement = offer.agreement(answer.placement, answer.codecs)
         fewer = offer.after(agreement, answer.codecs)
         if fewer is None:
@@ -174,6 +231,7 @@ def plan(
         {
             **costs.sources(),
             **costs.stated_corrections(network.graph),
+            **costs.stated_stages(network.graph, answer.placement),
             "link": profile.how,
             "codecs": offer.source,
         },

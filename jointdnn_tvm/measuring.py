@@ -6,14 +6,13 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import tvm
 
 from jointdnn_tvm import passes
-from jointdnn_tvm.compiling import tvm_target
 from jointdnn_tvm.cost.bench import EvaluatorConfig
 from jointdnn_tvm.cost.codec_times import codec_workloads, codecs_digest, measure_codecs
 from jointdnn_tvm.cost.confidence import TOLERANCE
@@ -26,17 +25,14 @@ from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
-from jointdnn_tvm.errors import BuildError, DeviceError, LinkError
-from jointdnn_tvm.graph import Graph, stage_key, whole_network
-from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
+from jointdnn_tvm.errors import DeviceError
+from jointdnn_tvm.graph import Graph, Placement, stage_key, whole_network
+from jointdnn_tvm.library_shelf import LibraryShelf, Progress, target_key
 from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.probing import find_transfer
 from jointdnn_tvm.runtime.remote import RemoteSession
-from jointdnn_tvm.stage_library import build_whole_network
 from jointdnn_tvm.targets import TargetProfile, load_target
-
-Progress = Callable[[str, int, int], None]  # what is being done, how many done, of how many
 
 _TIMING_PATH = "timing messages between the devices"
 
@@ -84,10 +80,11 @@ def measure(
         _reach(devices, profiles) as reached,
         tempfile.TemporaryDirectory(prefix="jointdnn-groups-") as folder,
     ):
-        shelf = _Shelf(network, Path(folder), report)
+        everything: Placement = {g.name: "mobile" for g in network.graph.groups}
+        shelf = LibraryShelf(network, everything, Path(folder), report)
         for side in SIDES:
             bench = _Bench(side, profiles[side], reached, costs, shelf, report)
-            sides[side] = bench.measure(network)
+            sides[side] = bench.measure(what_to_time(network.graph))
         transfer, doubts = _transfer(reached, costs, report)
     mobile_side, cloud_side = sides["mobile"], sides["cloud"]
     return CostTable(
@@ -97,6 +94,47 @@ def measure(
         transfer=transfer,
         codecs_on_mobile=mobile_side.codecs,
         codecs_on_cloud=cloud_side.codecs,
+    )
+
+
+def measure_stages(
+    network: Placeable,
+    placement: Placement,
+    table: CostTable,
+    *,
+    devices: Devices | None = None,
+    database: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CostTable:
+    """Time the stages of a placement as wholes, but those of a single group.
+
+    Returns the table with them, the very same one when it has them all. `devices` and `database`
+    as in `measure`.
+    """
+    profiles: dict[Side, TargetProfile] = {"mobile": table.mobile, "cloud": table.cloud}
+    report = progress or (lambda what, done, total: None)
+    missing = {side: table.missing_stages(network.graph, placement, side) for side in SIDES}
+    if not any(missing.values()):
+        return table
+    sides: dict[Side, Measured] = {}
+    with (
+        CostDatabase.open(database) as costs,
+        _reach(devices, profiles) as reached,
+        tempfile.TemporaryDirectory(prefix="jointdnn-stages-") as folder,
+    ):
+        shelf = LibraryShelf(network, placement, Path(folder), report)
+        for side in [s for s in SIDES if missing[s]]:
+            bench = _Bench(side, profiles[side], reached, costs, shelf, report)
+            sides[side] = bench.measure(missing[side])
+    found = {side: measured.found for side, measured in sides.items()}
+    return replace(
+        table,
+        on_mobile={**table.on_mobile, **found.get("mobile", {})},
+        on_cloud={**table.on_cloud, **found.get("cloud", {})},
+        measured=table.measured + sum(measured.new for measured in sides.values()),
+        doubts=tuple(
+            dict.fromkeys([*table.doubts, *(d for m in sides.values() for d in m.doubts)])
+        ),
     )
 
 
@@ -143,12 +181,11 @@ class _Bench:
     profile: TargetProfile
     devices: Devices
     costs: CostDatabase
-    shelf: _Shelf
+    shelf: LibraryShelf
     report: Progress
 
-    def measure(self, network: Placeable) -> Measured:
+    def measure(self, keys: Sequence[str]) -> Measured:
         """Measure what the database does not know of any of the devices."""
-        keys = what_to_time(network.graph)
         with self._sessions() as sessions:
             device = next(iter(sessions.values()))
             self._check_target(device)
@@ -243,8 +280,9 @@ class _Bench:
         with self._sessions() as sessions:
             # another process may have measured them while this one compiled, or waited for these
             found |= self._known([k for k in missing if k not in found], sessions)
+            wanted = {k for k in missing if k not in found}
             batches = [
-                Batch(library.path, [w for w in library.workloads if w.key not in found])
+                Batch(library.path, [w for w in library.workloads if w.key in wanted])
                 for library in libraries
             ]
             return measure_on_all(
@@ -272,7 +310,7 @@ class _Bench:
 
     def _cost_key(self, group: str, device: Device) -> CostKey:
         """What a measurement depends on."""
-        target = _target_key(self.profile)
+        target = target_key(self.profile)
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
 
@@ -282,63 +320,11 @@ def _codec_cost_key(workload: str, device: Device) -> CostKey:
     return CostKey(workload, "", device.identity, f"codecs {codecs_digest()}")
 
 
-class _Shelf:
-    """The libraries built so far: sides with the same target share them."""
-
-    def __init__(self, network: Placeable, folder: Path, report: Progress) -> None:
-        self._network = network
-        self._whole = stage_key(network.graph, whole_network(network.graph))
-        self._folder = folder
-        self._report = report
-        self._built: dict[str, tuple[set[str], list[GroupLibrary], dict[str, str]]] = {}
-
-    def libraries(
-        self, profile: TargetProfile, keys: Sequence[str]
-    ) -> tuple[list[GroupLibrary], dict[str, str]]:
-        """Libraries that hold at least what has these keys, and why others did not build."""
-        target = _target_key(profile)
-        built, libraries, failures = self._built.setdefault(target, (set(), [], {}))
-        missing = [k for k in keys if k not in built]
-        done = 0
-
-        def count(groups: int) -> None:
-            nonlocal done
-            done += groups
-            self._report(f"compiling groups for {profile.name}", done, len(missing))
-
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        groups = [k for k in missing if k != self._whole]
-        made, failed = build_group_libraries(self._network, groups, profile, folder, count)
-        if len(groups) < len(missing):
-            try:
-                made.append(build_whole_network(self._network, profile, folder / "whole.so"))
-            except LinkError:
-                raise
-            except BuildError as error:
-                failed[self._whole] = str(error)
-            count(1)
-        built.update(missing)
-        libraries += made
-        failures.update(failed)
-        return libraries, failures
-
-
 def what_to_time(graph: Graph) -> list[str]:
     """The keys of the distinct groups, and of the whole network when it is more than one."""
     groups = list(dict.fromkeys(g.key for g in graph.groups))
     whole = stage_key(graph, whole_network(graph))
     return [*groups, whole] if len(graph.groups) > 1 else groups
-
-
-def _target_key(profile: TargetProfile) -> str:
-    """What the code of a group depends on, of its target."""
-    facts: tuple[float, ...] = (
-        *(profile.lanes, profile.vector_registers, profile.fma_ports, profile.fma_latency),
-        *(profile.l1d_bytes, profile.l2_bytes, profile.l3_bytes),
-    )
-    if profile.kind == "cuda":
-        facts += (profile.cores, profile.clock_hz, profile.bandwidth_bytes_per_s)
-    return f"{tvm_target(profile).export()} {facts}"
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
     SIDES,
     Answer,
+    Operator,
     Problem,
     Side,
+    SideCost,
     all_baselines,
     evaluate,
     fixed_placement,
     solve,
 )
 from jointdnn_tvm.placement.fixed_codecs import best_codecs
-from jointdnn_tvm.placement.solution import broken_limits
+from jointdnn_tvm.placement.solution import InfeasibleError, broken_limits
 from jointdnn_tvm.targets import LinkProfile, TargetProfile
 
 AUTO = "auto"
@@ -91,6 +93,78 @@ def answer_problem(problem: Problem, placement: str = AUTO) -> tuple[Answer, dic
             f"placement {placement} breaks {', '.join(broken)}: raise the limit, or use auto"
         )
     return answer, baselines
+
+
+def answer_by_stages(
+    problem: Problem, placement: str, factors: Callable[[Mapping[str, Side]], Mapping[str, float]]
+) -> tuple[Problem, Answer, dict[str, Answer]]:
+    """`answer_problem` where what stages take as wholes is known of some placements.
+
+    `factors` gives, for a placement, what each group takes in its stage over what the problem has
+    for it. The best placement of the problem is priced by its own stages; then the problem in which
+    they cost that is solved in turn, until a placement comes again. Returns the best of all these
+    and of the baselines, each as its own stages price it, with the problem that prices it so;
+    it is optimal where that problem has no better one. Raises as `answer_problem` does.
+    """
+    best, baselines = answer_problem(problem, placement)
+
+    def by_stages(answer: Answer) -> tuple[Problem, Answer]:
+        priced = _priced(problem, answer.placement, factors)
+        return priced, answer if priced == problem else _answer_of(priced, answer)
+
+    of_baselines = {name: by_stages(answer) for name, answer in baselines.items()}
+    told = {name: answer for name, (_, answer) in of_baselines.items()}
+    if placement != AUTO:
+        return (*by_stages(best), told)
+    found = [by_stages(best)]
+    seen = [best.placement]
+    while found[0][0] != problem:  # else the optimum has its own prices
+        priced, _ = found[-1]
+        try:
+            best = solve(priced)
+        except InfeasibleError:
+            break
+        if best.placement == seen[-1]:  # the best one at its own prices
+            found[-1] = priced, best
+        if best.placement in seen:
+            break
+        seen.append(best.placement)
+        found.append(by_stages(best))
+    found += of_baselines.values()
+    allowed = [
+        (own, answer)
+        for own, answer in found
+        if not broken_limits(own.limits, evaluate(own, answer.placement, answer.codecs))
+    ]
+    return (*min(allowed or found, key=lambda pair: pair[1].objective), told)
+
+
+def _priced(
+    problem: Problem,
+    placement: Mapping[str, Side],
+    factors: Callable[[Mapping[str, Side]], Mapping[str, float]],
+) -> Problem:
+    """The problem in which each group costs what it takes in its stage of that placement."""
+    of_group = factors(placement)
+
+    def scaled(cost: SideCost | None, factor: float) -> SideCost | None:
+        if cost is None:
+            return None
+        return replace(cost, latency_s=cost.latency_s * factor, energy_j=cost.energy_j * factor)
+
+    operators = []
+    for operator in problem.operators:
+        side = placement[operator.name]
+        cost = scaled(operator.cost(side), of_group[operator.name])
+        mobile, cloud = (cost, operator.cloud) if side == "mobile" else (operator.mobile, cost)
+        operators.append(Operator(operator.name, mobile, cloud))
+    return replace(problem, operators=tuple(operators))
+
+
+def _answer_of(problem: Problem, answer: Answer) -> Answer:
+    """The same placement at that problem's prices."""
+    codecs = best_codecs(problem, answer.placement)
+    return fixed_placement(problem, answer.placement, codecs)
 
 
 def check_placement_choice(placement: str) -> None:

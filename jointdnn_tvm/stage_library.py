@@ -11,9 +11,7 @@ from tvm import relax
 
 from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.cost.bench import Workload
-from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.group_library import GroupLibrary, arguments
-from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.targets import TargetProfile
 
@@ -30,17 +28,16 @@ def compile_stages(
     return compile_library(only_stages(module, names), profile, path, dump_ir=dump_ir)
 
 
-def build_whole_network(network: Placeable, profile: TargetProfile, path: Path) -> GroupLibrary:
-    """Compile all groups as one stage, which is the library's only function.
+def build_stage(
+    module: tvm.IRModule, name: str, key: str, profile: TargetProfile, path: Path
+) -> GroupLibrary:
+    """Compile one stage of a partitioned module into a library, to be measured under `key`.
 
     BuildError says why that fails, LinkError that nothing can be linked.
     """
-    graph = network.graph
-    stage = whole_network(graph)
-    module = network.partitioned({g.name: stage.side for g in graph.groups})
-    weights = compile_stages(module, [stage.name], profile, path)
-    taken = arguments(module[stage.name], weights[stage.name])
-    return GroupLibrary(path, (Workload(stage_key(graph, stage), stage.name, taken, weighty=True),))
+    weights = compile_stages(module, [name], profile, path)
+    taken = arguments(module[name], weights[name])
+    return GroupLibrary(path, (Workload(key, name, taken, weighty=True),))
 
 
 def only_stages(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:

@@ -16,7 +16,7 @@ from unittest import mock
 
 import tvm
 
-from jointdnn_tvm import measuring
+from jointdnn_tvm import library_shelf, measuring
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.graph import Graph, Group
@@ -46,7 +46,7 @@ def measure_many(
             said(done)
 
     with (
-        mock.patch.object(measuring, "build_group_libraries", build),
+        mock.patch.object(library_shelf, "build_group_libraries", build),
         mock.patch.object(measuring, "what_to_time", return_value=keys),  # no whole network
         mock.patch.object(measuring, "EvaluatorConfig", return_value=QUICK),
     ):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from jointdnn_tvm import group_library, measuring, passes
+from jointdnn_tvm import group_library, library_shelf, measuring, passes
 from jointdnn_tvm.cost import spread
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import CostDatabase, Energy, Measurement
@@ -19,14 +20,16 @@ from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import BuildError, DeviceError
-from jointdnn_tvm.graph import stage_key, whole_network
-from jointdnn_tvm.measuring import measure, what_to_time
+from jointdnn_tvm.graph import Placement, split_into_stages, stage_key, whole_network
+from jointdnn_tvm.library_shelf import LibraryShelf
+from jointdnn_tvm.measuring import measure, measure_stages, what_to_time
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES
 from jointdnn_tvm.runtime.remote import RemoteSession
 from jointdnn_tvm.targets import load_target
 from tests import fake_sensors
 from tests.deployment import device_server, running
+from tests.tiny_models import interleaved
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ def test_what_does_not_build_is_a_fact(
         libraries, failures = real(network, [k for k in keys if k != bad], *others)
         return libraries, {**failures, bad: "it does not build"}
 
-    monkeypatch.setattr(measuring, "build_group_libraries", build)
+    monkeypatch.setattr(library_shelf, "build_group_libraries", build)
     costs = measure(branching, devices=devices, database=tmp_path / "costs")
     assert costs.on_mobile[bad].latency_s is None
     assert costs.on_mobile[bad].reason == "it does not build"
@@ -145,11 +148,33 @@ def test_a_whole_network_that_does_not_build_corrects_nothing(
     def refuse(*_: object) -> None:
         raise BuildError("it is too long")
 
-    monkeypatch.setattr(measuring, "build_whole_network", refuse)
+    monkeypatch.setattr(library_shelf, "build_stage", refuse)
     costs = measure(branching, devices=devices, database=tmp_path / "costs")
     graph = branching.graph
     assert costs.on_cloud[stage_key(graph, whole_network(graph))].reason == "it is too long"
     assert costs.correction(graph, "cloud") == 1
+
+
+def test_stages_of_a_placement_are_measured_once(
+    branching: Network, devices: Devices, tmp_path: Path
+) -> None:
+    graph, placement = branching.graph, interleaved(branching)
+    costs = measure(branching, devices=devices, database=tmp_path / "costs")
+    more = partial(measure_stages, branching, devices=devices, database=tmp_path / "costs")
+    found = more(placement, costs)
+    long = [s for s in split_into_stages(graph, placement) if len(s.groups) > 1]
+    assert long
+    for stage in long:
+        on_side = found.on_mobile if stage.side == "mobile" else found.on_cloud
+        assert on_side[stage_key(graph, stage)].latency_s
+    distinct = {(s.side, stage_key(graph, s)) for s in long}
+    assert found.measured - costs.measured == len(distinct)
+    assert more(placement, found) is found
+    again = more(placement, costs)  # from the database
+    assert again.measured == costs.measured
+    assert again.on_cloud == found.on_cloud
+    one_sided: Placement = {name: "mobile" for name in placement}
+    assert more(one_sided, costs) is costs
 
 
 def test_a_device_for_another_target_is_refused(
@@ -222,7 +247,12 @@ def test_what_is_known_of_several_devices(
         "broken": {"a": untold, "b": told},
         "works": {"a": told, "c": untold, "d": timed, "e": failed},
     }
-    shelf = measuring._Shelf(branching, tmp_path, lambda what, done, total: None)
+    shelf = LibraryShelf(
+        branching,
+        {g.name: "mobile" for g in branching.graph.groups},
+        tmp_path,
+        lambda what, done, total: None,
+    )
     with CostDatabase.open(tmp_path / "costs") as costs:
         bench = measuring._Bench(
             "mobile", load_target("host"), Devices("127.0.0.1:9"), costs, shelf, shelf._report

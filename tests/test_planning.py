@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,21 @@ import pytest
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import (
+    SIDES,
     Codec,
     InfeasibleError,
     Limits,
     Link,
     Operator,
     Problem,
+    Side,
     SideCost,
     Tensor,
+    evaluate,
     fixed_placement,
     solve,
 )
-from jointdnn_tvm.planning import answer_problem
+from jointdnn_tvm.planning import answer_by_stages, answer_problem
 from tests.tiny_models import plan_of, random_placement
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -52,6 +57,48 @@ def test_auto_is_the_optimum_and_no_worse_than_the_baselines() -> None:
     assert answer.placement == solve(problem()).placement
     assert set(baselines) == {"mobile-only", "cloud-only", "neurosurgeon", "dads"}
     assert answer.objective <= min(b.objective for b in baselines.values())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stages_that_are_known_are_priced_as_wholes(seed: int) -> None:
+    draw = random.Random(seed)
+    plain, placements = problem(), itertools.product(SIDES, repeat=len(NAMES))
+    takes = {sides: draw.choice([1.0, draw.uniform(0.3, 3)]) for sides in placements}
+
+    def factor(placement: Mapping[str, Side]) -> float:
+        return takes[tuple(placement[name] for name in NAMES)]
+
+    def really_s(placement: Mapping[str, Side]) -> float:
+        on = [o.cost(placement[o.name]) for o in plain.operators]
+        more_s = (factor(placement) - 1) * sum(cost.latency_s for cost in on if cost)
+        return evaluate(plain, placement).latency_s + more_s
+
+    own, answer, baselines = answer_by_stages(
+        plain, "auto", lambda placement: dict.fromkeys(NAMES, factor(placement))
+    )
+    assert answer.latency_s == pytest.approx(evaluate(own, answer.placement).latency_s)
+    assert answer.latency_s == pytest.approx(really_s(answer.placement))
+    for baseline in baselines.values():
+        assert baseline.latency_s == pytest.approx(really_s(baseline.placement))
+        assert answer.latency_s <= baseline.latency_s
+    assert answer.latency_s <= really_s(solve(plain).placement) + 1e-12
+
+
+def test_nothing_known_of_stages_changes_nothing() -> None:
+    own, answer, _ = answer_by_stages(problem(), "auto", lambda _: dict.fromkeys(NAMES, 1.0))
+    assert own == problem()
+    assert answer.status == "optimal"
+    assert answer.placement == solve(problem()).placement
+
+
+def test_a_placement_that_is_given_is_priced_by_its_stages() -> None:
+    own, answer, _ = answer_by_stages(problem(), "random:3", lambda _: dict.fromkeys(NAMES, 2.0))
+    plain, _ = answer_problem(problem(), "random:3")
+    assert answer.placement == plain.placement
+    on = [o.cost(plain.placement[o.name]) for o in problem().operators]
+    more_s = sum(cost.latency_s for cost in on if cost)
+    assert answer.latency_s == pytest.approx(plain.latency_s + more_s)
+    assert own != problem()
 
 
 @pytest.mark.parametrize("side", ["mobile", "cloud"])

@@ -10,7 +10,8 @@ import tvm_ffi
 
 from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.network import Network
-from jointdnn_tvm.stage_library import build_whole_network
+from jointdnn_tvm.passes.pipeline import partitioning
+from jointdnn_tvm.stage_library import build_stage
 from jointdnn_tvm.targets import load_target
 
 
@@ -18,9 +19,12 @@ def test_the_whole_network_runs_on_arguments_of_its_workload(
     branching: Network, tmp_path: Path
 ) -> None:
     graph = branching.graph
-    library = build_whole_network(branching, load_target("host"), tmp_path / "whole.so")
+    whole = whole_network(graph)
+    module = partitioning(dict.fromkeys(whole.groups, whole.side))(branching.grouped)
+    key = stage_key(graph, whole)
+    library = build_stage(module, whole.name, key, load_target("host"), tmp_path / "whole.so")
     (workload,) = library.workloads
-    assert workload.key == stage_key(graph, whole_network(graph))
+    assert workload.key == key
     machine = tvm.runtime.vm.VirtualMachine(tvm_ffi.load_module(library.path), tvm.cpu())
     rng = np.random.default_rng(0)
     arguments = [

@@ -12,10 +12,11 @@ from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, Encoding, make_problem
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
-from jointdnn_tvm.graph import stage_key, whole_network
+from jointdnn_tvm.graph import split_into_stages, stage_key, whole_network
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import Codec, SideCost, SideSeconds, evaluate, solve
 from jointdnn_tvm.targets import load_link, load_target
+from tests.tiny_models import interleaved
 
 LINK = load_link("huang2012-4g")
 PHONE = replace(load_target("raspberry-pi-4"), busy_w=6.0, idle_w=2.5)
@@ -77,6 +78,42 @@ def test_groups_are_corrected_by_the_whole_network(branching: Network) -> None:
     assert failed.correction(graph, "mobile") == 1
     lacking = {**costs.on_mobile, graph.groups[0].key: Measurement.failure("no", "x")}
     assert replace(plain, on_mobile=lacking).correction(graph, "mobile") == 1
+
+
+def test_stages_that_were_measured_price_their_groups(branching: Network) -> None:
+    graph, placement, plain = branching.graph, interleaved(branching), table(branching)
+    assert set(plain.stage_factors(graph, placement).values()) == {1.0}
+    stages = split_into_stages(graph, placement)
+    long = next(s for s in stages if len(s.groups) > 1)
+    alone = next(s for s in stages if len(s.groups) == 1)
+    assert stage_key(graph, long) in plain.missing_stages(graph, placement, long.side)
+    assert stage_key(graph, alone) not in plain.missing_stages(graph, placement, alone.side)
+
+    whole = {stage_key(graph, whole_network(graph)): timed(1.0)}
+    known = {stage_key(graph, long): timed(0.7), **whole}
+    costs = replace(
+        plain,
+        on_mobile={**plain.on_mobile, **(known if long.side == "mobile" else whole)},
+        on_cloud={**plain.on_cloud, **(known if long.side == "cloud" else whole)},
+    )
+    assert stage_key(graph, long) not in costs.missing_stages(graph, placement, long.side)
+    assert plain.stated_stages(graph, dict.fromkeys(placement, "mobile")) == {}
+    counts = [int(c.stated_stages(graph, placement)["stages"].split()[0]) for c in (plain, costs)]
+    assert counts[1] - counts[0] == 1
+    factors = costs.stage_factors(graph, placement)
+
+    def taken_s(name: str) -> float:
+        operator = next(o for o in problem.operators if o.name == name)
+        cost = operator.cost(placement[name])
+        assert cost is not None
+        return factors[name] * cost.latency_s
+
+    problem = make_problem(graph, costs, LINK)
+    assert sum(map(taken_s, long.groups)) == pytest.approx(0.7)
+    (name,) = alone.groups
+    key = next(g.key for g in graph.groups if g.name == name)
+    own = plain.on_mobile if alone.side == "mobile" else plain.on_cloud
+    assert taken_s(name) == pytest.approx(own[key].latency_s)
 
 
 def test_codecs_cost_what_was_measured_on_each_side(branching: Network) -> None:

@@ -75,15 +75,18 @@ def plan_network(args: argparse.Namespace) -> Plan:
             max_error=limits.max_error,
             progress=report,
         )
-    return api.plan(
-        network,
-        path.applied_to(costs),
-        link=path.link,
-        objective=args.objective,
-        limits=limits,
-        placement=args.placement,
-        codecs=offer,
-    )
+        return api.plan_by_stages(
+            network,
+            costs,
+            path,
+            objective=args.objective,
+            limits=limits,
+            placement=args.placement,
+            codecs=offer,
+            devices=devices,
+            database=args.costs,
+            progress=report,
+        )
 
 
 def plan_text(plan: dict[str, Any]) -> str:

@@ -14,7 +14,14 @@ from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
-from jointdnn_tvm.graph import Graph, Group, stage_key, whole_network
+from jointdnn_tvm.graph import (
+    Graph,
+    Group,
+    Placement,
+    split_into_stages,
+    stage_key,
+    whole_network,
+)
 from jointdnn_tvm.placement import (
     SIDES,
     Codec,
@@ -90,6 +97,42 @@ class CostTable:
         if whole is None or whole.latency_s is None or len(known_s) < len(parts_s):
             return 1.0
         return whole.latency_s / math.fsum(known_s)
+
+    def missing_stages(self, graph: Graph, placement: Placement, side: Side) -> list[str]:
+        """The keys of the stages on that side that were not measured as wholes."""
+        measured = self.on_mobile if side == MOBILE else self.on_cloud
+        stages = [s for s in split_into_stages(graph, placement) if s.side == side]
+        keys = [stage_key(graph, s) for s in stages if len(s.groups) > 1]
+        return [key for key in dict.fromkeys(keys) if key not in measured]
+
+    def stage_factors(self, graph: Graph, placement: Placement) -> dict[str, float]:
+        """What each group's stage takes as a whole, over what its groups are taken for.
+
+        They are taken for their own times the `correction` of their side. 1 for groups of a stage
+        that was not measured or did not run.
+        """
+        groups = {g.name: g for g in graph.groups}
+        factors = dict.fromkeys(groups, 1.0)
+        corrections = {side: self.correction(graph, side) for side in SIDES}
+        for stage in split_into_stages(graph, placement):
+            measured = self.on_mobile if stage.side == MOBILE else self.on_cloud
+            parts_s = [measured[groups[name].key].latency_s for name in stage.groups]
+            whole = measured.get(stage_key(graph, stage))
+            whole_s = whole.latency_s if whole else None
+            if len(parts_s) == 1:
+                whole_s = parts_s[0]
+            if whole_s is not None:
+                taken_s = corrections[stage.side] * math.fsum(filter(None, parts_s))
+                factor = whole_s / taken_s
+                if not math.isclose(factor, 1.0):  # as that of the whole network is
+                    factors |= dict.fromkeys(stage.groups, factor)
+        return factors
+
+    def stated_stages(self, graph: Graph, placement: Placement) -> dict[str, str]:
+        """How many stages were measured as wholes, as one more of `sources`."""
+        missing = sum(len(self.missing_stages(graph, placement, side)) for side in SIDES)
+        count = len(split_into_stages(graph, placement))
+        return {"stages": f"{count - missing} of {count} measured as wholes"} if count > 1 else {}
 
     def stated_corrections(self, graph: Graph) -> dict[str, str]:
         """The corrections in words, as one more of `sources`; nothing where there is none."""

@@ -24,7 +24,8 @@ from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.deploy.throttle import Throttle
 from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import RunError
-from jointdnn_tvm.measuring import Progress, measure
+from jointdnn_tvm.library_shelf import Progress
+from jointdnn_tvm.measuring import measure
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.samples import Samples
