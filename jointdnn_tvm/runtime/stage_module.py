@@ -16,7 +16,7 @@ from tvm.runtime.vm import VirtualMachine
 from jointdnn_tvm.errors import BundleError, RunError
 from jointdnn_tvm.runtime.architecture import check_architecture
 from jointdnn_tvm.runtime.backends import device_of, load_backends
-from jointdnn_tvm.runtime.manifest import StageEntry
+from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, library_name, weights_name
 from jointdnn_tvm.runtime.weights import map_weights
 
 
@@ -68,6 +68,14 @@ class StageModule:
             except Exception as error:  # of many kinds; the compiled stage checks its arguments
                 raise RunError(f"stage {name!r} failed: {_first_line(error)}") from error
             return {t: r.numpy() for t, r in zip(stage.outputs, results, strict=True)}
+
+
+def load_side(folder: Path, manifest: Manifest, side: str) -> StageModule | None:
+    """Load a side's library and weights of the bundle in `folder`; None when it has none."""
+    stages = manifest.stages_on(side)
+    if not stages:
+        return None
+    return StageModule(folder / library_name(side), folder / weights_name(side), stages, side)
 
 
 def check_runtime(tvm_version: str | None) -> None:

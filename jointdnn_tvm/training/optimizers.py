@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from tvm import relax
 
+from jointdnn_tvm.runtime.step_numbers import StepNumbers
+
 op = relax.op
 
 
@@ -22,8 +24,9 @@ class Optimizer(Protocol):
     def slots(self) -> tuple[str, ...]:
         """What it remembers of each weight, in tensors of the weight's shape that start as 0."""
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
-        """The inputs of a step, counted from 1."""
+    @property
+    def numbers(self) -> StepNumbers:
+        """The inputs of a step, of the learning rate and the number of the step."""
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
@@ -44,9 +47,10 @@ class Sgd:
         """The velocity, where there is momentum."""
         return ("velocity",) if self.momentum else ()
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
+    @property
+    def numbers(self) -> StepNumbers:
         """The learning rate."""
-        return {"learning_rate": learning_rate}
+        return StepNumbers()
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
@@ -73,14 +77,10 @@ class Adam:
 
     slots = ("mean", "square")
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
+    @property
+    def numbers(self) -> StepNumbers:
         """The learning rate, and what undoes that the means started from 0."""
-        first, second = self.betas
-        return {
-            "learning_rate": learning_rate,
-            "step_size": learning_rate / (1 - first**step),
-            "square_correction": (1 - second**step) ** -0.5,
-        }
+        return StepNumbers(self.betas)
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.graph import Graph
 from jointdnn_tvm.network import TensorSpec
 from jointdnn_tvm.passes.append_backward import append_backward
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.passes.main_function import extend_main
-from jointdnn_tvm.training.dropout import DropoutMask
+from jointdnn_tvm.passes.pipeline import grouping
+from jointdnn_tvm.passes.read_graph import read_graph
+from jointdnn_tvm.runtime.masks import DropoutMask
 from jointdnn_tvm.training.losses import Loss
 from jointdnn_tvm.training.optimizers import Optimizer
 from jointdnn_tvm.training.trainable import StateTensor, Trainable
@@ -47,6 +51,16 @@ class TrainingStep:
     """Parameters that change: trained weights, running statistics, what the optimizer keeps."""
     stored: tuple[StateTensor, ...]
     """How those of the state that come from the file are stored."""
+
+    @cached_property
+    def grouped(self) -> tvm.IRModule:
+        """The module with its operators outlined into groups."""
+        return grouping()(self.module)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The groups and the tensors between them, as plain data."""
+        return read_graph(self.grouped)
 
 
 def training_step(

@@ -20,10 +20,12 @@ from jointdnn_tvm.network import TensorSpec, safe_stem, spec_of
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
 from jointdnn_tvm.passes.main_function import with_num_input
-from jointdnn_tvm.passes.store_weights import Form, store_weights
+from jointdnn_tvm.passes.store_weights import store_weights
+from jointdnn_tvm.runtime.form import Form
+from jointdnn_tvm.runtime.masks import DropoutMask
 from jointdnn_tvm.training.batch_norm import TrainBatchNorm, freeze_batch_norm
 from jointdnn_tvm.training.choose_weights import TrainedWeights, choose_weights
-from jointdnn_tvm.training.dropout import DropoutMask, MaskDropout
+from jointdnn_tvm.training.dropout import MaskDropout
 
 Array = np.ndarray[Any, Any]
 

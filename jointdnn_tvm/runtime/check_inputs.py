@@ -1,0 +1,41 @@
+"""What a caller gives, against what the bundle takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.runtime.manifest import Manifest, TensorEntry
+
+Array = np.ndarray[Any, Any]
+
+
+def check_inputs(manifest: Manifest, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs by the names of their tensors.
+
+    RunError when one is missing, unknown, or of another shape or type.
+    """
+    names = [p.name for p in manifest.inputs]
+    if unknown := sorted(inputs.keys() - set(names)):
+        raise RunError(f"the network has no input {unknown[0]!r}; it has {', '.join(names)}")
+    held = {}
+    for port in manifest.inputs:
+        if port.name not in inputs:
+            raise RunError(f"input {port.name!r} is missing")
+        entry = manifest.tensors[port.tensor]
+        held[port.tensor] = check_array(f"input {port.name!r}", inputs[port.name], entry)
+    return held
+
+
+def check_array(what: str, given: Any, entry: TensorEntry) -> Array:
+    """The array; RunError when it has another shape or type than the tensor."""
+    array = np.asarray(given)
+    if array.shape != entry.shape or array.dtype.name != entry.dtype:
+        raise RunError(
+            f"{what} is {array.dtype.name}{list(array.shape)}; "
+            f"the network takes {entry.dtype}{list(entry.shape)}"
+        )
+    return array
