@@ -14,7 +14,6 @@ from tvm import relax
 from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.network import TensorSpec
-from jointdnn_tvm.passes.keep_groups_apart import KeepGroupsApart
 from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.targets import TargetProfile, load_target
 from jointdnn_tvm.training.step import TrainingStep
@@ -38,9 +37,7 @@ class HostTrainer:
         """How many steps were taken."""
         with tempfile.TemporaryDirectory(prefix="jointdnn-train-") as folder:
             path = Path(folder) / "step.so"
-            weights = compile_library(
-                KeepGroupsApart()(step.grouped), profile or load_target("host"), path
-            )["main"]
+            weights = compile_library(step.module, profile or load_target("host"), path)["main"]
             machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
         self._run = machine["main"]
         self._fixed = [tvm.runtime.tensor(weight.of(step.weights)) for weight in weights]
