@@ -41,10 +41,10 @@ def unsplit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Unsplit
             folder = tmp_path_factory.mktemp(name)
             case = CASES[name]
             step = case.step(folder)
-            bundle = build(step, all_on(step, "mobile")).save(folder / "unsplit.jd")
-            with open_training(bundle, seed=3) as trainer:
-                losses = train(trainer, case.task, STEPS)
-                made[name] = Unsplit(case, step, losses, trainer.weights())
+            host = HostTrainer(step, seed=3)
+            losses = train(host, case.task, STEPS)
+            assert losses[-1] != losses[0]
+            made[name] = Unsplit(case, step, losses, host.weights())
         return made[name]
 
     return run
@@ -58,18 +58,6 @@ def mlp(tmp_path_factory: pytest.TempPathFactory, unsplit: Callable[[str], Unspl
     assert len(made.manifest.stages) > 4
     assert any(made.manifest.state_held_by(side) for side in ("mobile", "cloud"))
     return made.save(tmp_path_factory.mktemp("mlp") / "mlp.jd")
-
-
-@pytest.mark.parametrize(
-    "name", ["mlp", "small_cnn", pytest.param("transformer", marks=pytest.mark.slow)]
-)
-def test_unsplit_is_as_on_the_host(name: str, unsplit: Callable[[str], Unsplit]) -> None:
-    """The host's kernels fuse further, and so round otherwise."""
-    expected = unsplit(name)
-    host = HostTrainer(expected.step, seed=3)
-    losses = train(host, expected.case.task, STEPS)  # type: ignore[arg-type]
-    np.testing.assert_allclose(expected.losses, losses, rtol=1e-4)
-    assert expected.losses[-1] != expected.losses[0]
 
 
 def _placements() -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jointdnn_tvm.placement import Side
 from jointdnn_tvm.runtime.trainer import Trainer
 from jointdnn_tvm.targets import load_target
 from jointdnn_tvm.training.build_training import build_training
+from jointdnn_tvm.training.host_trainer import HostTrainer
 from jointdnn_tvm.training.losses import CrossEntropy
 from jointdnn_tvm.training.optimizers import Adam, AdamW, Optimizer, Sgd
 from jointdnn_tvm.training.step import TrainingStep, training_step
@@ -81,7 +81,7 @@ def build(step: TrainingStep, placement: Placement, **options: Any) -> Bundle:
     return build_training(step, placement, mobile=host, cloud=host, **options)
 
 
-def train(trainer: Trainer, task: Task, steps: int) -> list[float]:
+def train(trainer: Trainer | HostTrainer, task: Task, steps: int) -> list[float]:
     """Go on to so many steps, each with a batch and a learning rate of its own."""
     losses = []
     while trainer.steps < steps:
@@ -97,7 +97,3 @@ def same(found: dict[str, Array], expected: dict[str, Array]) -> None:
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert found[name].tobytes() == array.tobytes(), name
-
-
-def sides_of(stages: Sequence[Any]) -> list[str]:
-    return [stage.side for stage in stages]

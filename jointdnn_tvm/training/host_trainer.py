@@ -14,6 +14,7 @@ from tvm import relax
 from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.network import TensorSpec
+from jointdnn_tvm.passes.keep_groups_apart import KeepGroupsApart
 from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.targets import TargetProfile, load_target
 from jointdnn_tvm.training.step import TrainingStep
@@ -37,7 +38,9 @@ class HostTrainer:
         """How many steps were taken."""
         with tempfile.TemporaryDirectory(prefix="jointdnn-train-") as folder:
             path = Path(folder) / "step.so"
-            weights = compile_library(step.module, profile or load_target("host"), path)["main"]
+            apart = tvm.transform.Sequential([KeepGroupsApart()])  # as when split: the same bits
+            module = apart(step.grouped)
+            weights = compile_library(module, profile or load_target("host"), path)["main"]
             machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
         self._run = machine["main"]
         self._fixed = [tvm.runtime.tensor(weight.of(step.weights)) for weight in weights]
