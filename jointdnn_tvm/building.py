@@ -22,7 +22,8 @@ from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
 from jointdnn_tvm.passes.pipeline import partitioning
 from jointdnn_tvm.placement import PLAIN, Side
 from jointdnn_tvm.planning import Plan
-from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
+from jointdnn_tvm.runtime.bundle_names import library_name
+from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry
 from jointdnn_tvm.stage_library import compile_stages
 from jointdnn_tvm.targets import TargetProfile
 

@@ -14,14 +14,12 @@ import numpy as np
 
 from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.placement import Side
+from jointdnn_tvm.runtime.bundle_names import library_name, state_name, weights_name
 from jointdnn_tvm.runtime.manifest import (
     FORMAT,
     MANIFEST,
     Manifest,
     file_entry,
-    library_name,
-    state_name,
-    weights_name,
 )
 from jointdnn_tvm.runtime.weights import write_weights
 

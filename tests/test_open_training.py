@@ -17,7 +17,7 @@ from jointdnn_tvm.runtime.open_training import open_training
 from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.training.step import TrainingStep
 from tests.deployment import DeviceServerKind, device_server
-from tests.training_runs import CASES, MLP, all_on, build, random_runs, same, train
+from tests.training_runs import CASES, MLP, all_on, build, in_turn, same, train
 
 STEPS = 12
 
@@ -29,7 +29,7 @@ def step(tmp_path_factory: pytest.TempPathFactory) -> TrainingStep:
 
 @pytest.fixture(scope="module")
 def bundle(step: TrainingStep, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(step, random_runs(step, 1)).save(tmp_path_factory.mktemp("b") / "mlp.jd")
+    return build(step, in_turn(step)).save(tmp_path_factory.mktemp("b") / "mlp.jd")
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_where_the_cloud_is_must_be_said(bundle: Path) -> None:
 
 
 def test_bundle_that_cannot_train_alone(step: TrainingStep, tmp_path: Path) -> None:
-    made = build(step, random_runs(step, 1), fallback=False).save(tmp_path / "m.jd")
+    made = build(step, in_turn(step), fallback=False).save(tmp_path / "m.jd")
     with pytest.raises(BundleError, match="cannot train on the phone alone; build it with"):
         open_training(made, cloud="local", alone=True)
 

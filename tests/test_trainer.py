@@ -17,7 +17,18 @@ from jointdnn_tvm.runtime.trainer import Trainer
 from jointdnn_tvm.runtime.training_cloud import LocalTrainingCloud
 from jointdnn_tvm.training.host_trainer import HostTrainer
 from jointdnn_tvm.training.step import TrainingStep
-from tests.training_runs import CASES, MLP, Array, Case, all_on, build, random_runs, same, train
+from tests.training_runs import (
+    CASES,
+    MLP,
+    Array,
+    Case,
+    all_on,
+    build,
+    in_turn,
+    random_runs,
+    same,
+    train,
+)
 
 STEPS = 20
 
@@ -54,7 +65,7 @@ def unsplit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Unsplit
 def mlp(tmp_path_factory: pytest.TempPathFactory, unsplit: Callable[[str], Unsplit]) -> Path:
     """A bundle with stages on both sides in turn."""
     step = unsplit("mlp").step
-    made = build(step, random_runs(step, 1))
+    made = build(step, in_turn(step))
     assert len(made.manifest.stages) > 4
     assert any(made.manifest.state_held_by(side) for side in ("mobile", "cloud"))
     return made.save(tmp_path_factory.mktemp("mlp") / "mlp.jd")
@@ -99,7 +110,7 @@ def test_one_sided_without_fallback(
 def test_exact_codecs_change_no_bit(unsplit: Callable[[str], Unsplit], tmp_path: Path) -> None:
     expected = unsplit("mlp")
     floats = [t.name for t in expected.step.graph.tensors if t.dtype == "float32" and t.shape]
-    made = build(expected.step, random_runs(expected.step, 1), codecs=dict.fromkeys(floats, "f32"))
+    made = build(expected.step, in_turn(expected.step), codecs=dict.fromkeys(floats, "f32"))
     assert made.manifest.codecs == ["f32"]
     with open_training(made.save(tmp_path / "m.jd"), cloud="local", seed=3) as trainer:
         assert train(trainer, MLP, STEPS) == expected.losses

@@ -61,6 +61,12 @@ def all_on(step: TrainingStep, side: Side) -> Placement:
     return dict.fromkeys(groups(step), side)
 
 
+def in_turn(step: TrainingStep) -> Placement:
+    """One group here, the next one there."""
+    sides: tuple[Side, Side] = ("mobile", "cloud")
+    return {name: sides[index % 2] for index, name in enumerate(groups(step))}
+
+
 def random_runs(step: TrainingStep, seed: int, most: int = 16) -> Placement:
     """Runs of groups that change sides at random, up to so many."""
     draw = random.Random(seed)

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from jointdnn_tvm.errors import BundleError, DeviceError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.bundle_names import library_name, state_name, weights_name
 from jointdnn_tvm.runtime.cloud import reach
 from jointdnn_tvm.runtime.manifest import (
     check_files,
-    library_name,
     read_manifest,
-    state_name,
-    weights_name,
 )
 from jointdnn_tvm.runtime.stage_module import check_runtime, load_side
 from jointdnn_tvm.runtime.trainer import Trainer

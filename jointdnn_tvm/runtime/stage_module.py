@@ -16,7 +16,8 @@ from tvm.runtime.vm import VirtualMachine
 from jointdnn_tvm.errors import BundleError, RunError
 from jointdnn_tvm.runtime.architecture import check_architecture
 from jointdnn_tvm.runtime.backends import device_of, load_backends
-from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, library_name, weights_name
+from jointdnn_tvm.runtime.bundle_names import library_name, weights_name
+from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
 from jointdnn_tvm.runtime.weights import map_weights
 
 

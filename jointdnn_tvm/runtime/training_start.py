@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import BundleError, RunError
+from jointdnn_tvm.runtime.bundle_names import state_name
 from jointdnn_tvm.runtime.checkpoint import CheckpointFile, Run, checkpoint_files, read_checkpoint
-from jointdnn_tvm.runtime.manifest import MANIFEST, Manifest, sha256_of, state_name
+from jointdnn_tvm.runtime.manifest import MANIFEST, Manifest, sha256_of
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.training_entry import TrainingEntry
 from jointdnn_tvm.runtime.training_server import with_zeros
