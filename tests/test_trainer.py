@@ -12,8 +12,9 @@ import pytest
 
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.cloud import Header, Tensors
+from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.runtime.open_training import open_training
-from jointdnn_tvm.runtime.trainer import Trainer
+from jointdnn_tvm.runtime.trainer import Trainer, needed_stages, read_last
 from jointdnn_tvm.runtime.training_cloud import LocalTrainingCloud
 from jointdnn_tvm.training.host_trainer import HostTrainer
 from jointdnn_tvm.training.step import TrainingStep
@@ -232,15 +233,30 @@ def test_evaluation_is_the_loss_of_the_next_step(
             train(trainer, MLP, number + 1)
 
 
-def test_evaluation_runs_no_stage_that_it_does_not_need(
-    flaky: tuple[Trainer, FlakyCloud],
-) -> None:
-    trainer, cloud = flaky
-    train(trainer, MLP, 1)
-    in_a_step = cloud.calls
-    inputs, labels = MLP.batch(1)
-    trainer.evaluate({"x": inputs}, labels)
-    assert cloud.calls - in_a_step < in_a_step
+def test_evaluation_takes_the_stages_that_the_loss_needs() -> None:
+    def stage(name: str, inputs: str, outputs: str) -> StageEntry:
+        return StageEntry(name, "cloud", tuple(inputs), {}, tuple(outputs))
+
+    stages = [
+        stage("first", "xw", "ab"),
+        stage("aside", "x", "s"),
+        stage("second", "bw", "l"),
+        stage("backward", "lsa", "g"),
+    ]
+    assert [s.name for s in needed_stages(stages, "l")] == ["first", "second"]
+    assert needed_stages(stages, "g") == stages
+
+
+def test_tensors_are_let_go_when_nothing_reads_them_any_more() -> None:
+    def stage(name: str, inputs: str, outputs: str) -> StageEntry:
+        return StageEntry(name, "mobile", tuple(inputs), {}, tuple(outputs))
+
+    stages = [stage("first", "xw", "abl"), stage("second", "aw", "c"), stage("third", "b", "d")]
+    assert read_last(stages, "l") == {
+        "first": {"x"},
+        "second": {"a", "w", "c"},
+        "third": {"b", "d"},
+    }
 
 
 def test_weights_start_as_in_the_file(mlp: Path, unsplit: Callable[[str], Unsplit]) -> None:

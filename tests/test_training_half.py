@@ -32,7 +32,7 @@ ENTRY = TrainingEntry(
 class Doubling:
     """Stands for a module: stage `a` makes the next value of a, twice the present one."""
 
-    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    def run_on_device(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {f"{name}_new": tensors[name] * 2, "other": tensors["mask"]}
 
 
@@ -42,7 +42,7 @@ def half() -> TrainingHalf:
 
 
 def values(half: TrainingHalf) -> dict[str, float]:
-    return {name: float(array[0]) for name, array in half.state.items()}
+    return {name: float(array[0]) for name, array in half.state(half.names).items()}
 
 
 def test_step_is_taken_when_it_is_adopted() -> None:
@@ -69,7 +69,7 @@ def test_what_is_not_of_this_half_is_left_alone() -> None:
     own = half()
     own.begin()
     own.take({"elsewhere_new": np.zeros(2), "loss": np.zeros(())})
-    assert own.state.keys() == {"a", "b"}
+    assert own.names == {"a", "b"}
 
 
 def test_step_that_began_anew_forgets() -> None:

@@ -37,7 +37,7 @@ RUN = Run("ab" * 16, "net", "cd" * 32, 9)
 class Doubling:
     """Stands for a module: its stage makes the next values of a and b."""
 
-    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    def run_on_device(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {f"{t}_new": tensors[t] * tensors["factor"] for t in "ab"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from jointdnn_tvm.codec.registry import NONE
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.cloud import Cloud, Header, Tensors
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
+from jointdnn_tvm.runtime.stage_module import Value, as_array
 
 
 class CloudCalls:
@@ -29,7 +30,7 @@ class CloudCalls:
         self,
         cloud: Cloud,
         stage: StageEntry,
-        held: Tensors,
+        held: Mapping[str, Value],
         there: set[str],
         header: Header,
     ) -> Tensors:
@@ -46,7 +47,7 @@ class CloudCalls:
             DeviceError: the cloud does not answer, or lacks a tensor in its answer.
         """
         wanted = self._wanted[stage.name]
-        sent = {t: held[t] for t in stage.inputs if t not in there}
+        sent = {t: as_array(held[t]) for t in stage.inputs if t not in there}
         call = {
             **header,
             "stage": stage.name,

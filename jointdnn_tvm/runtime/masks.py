@@ -23,5 +23,7 @@ def draw_masks(
     masks: Sequence[DropoutMask], seed: int, step: int
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The masks of a step, the same for the same seed and step."""
+    if not masks:
+        return {}
     rng = np.random.default_rng([seed, step])
     return {m.name: (rng.random(m.shape) >= m.ratio).astype(np.uint8) for m in masks}

@@ -15,7 +15,7 @@ from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.byte_connection import NOISE
 from jointdnn_tvm.runtime.manifest import parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
-from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
+from jointdnn_tvm.runtime.stage_module import StageModule, Value, as_array, check_runtime
 
 OPEN_STAGES = "jointdnn.open_stages"
 RUN_STAGE = "jointdnn.run_stage"
@@ -25,7 +25,7 @@ EXCHANGE = "jointdnn.exchange"
 class Stages(Protocol):
     """What runs one stage after the other, as a `StageModule` does."""
 
-    def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Run stage `name` on its input tensors and return the tensors that it hands out."""
 
 
@@ -35,7 +35,7 @@ class StageServer:
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
         self._request: object = None
-        self._held: dict[str, np.ndarray] = {}
+        self._held: dict[str, Value] = {}
 
     def run(self, message: bytes) -> bytes:
         """Answer one crossing: run the stage it names, return the tensors that it wants."""
@@ -54,7 +54,7 @@ class StageServer:
         self._held.update(self._stages.run(stage, self._held))
         if missing := [t for t in wanted if t not in self._held]:
             raise RunError(f"stage {stage!r} does not give tensor {missing[0]!r}")
-        answer = encode({}, {t: self._held[t] for t in wanted}, codecs)
+        answer = encode({}, {t: as_array(self._held[t]) for t in wanted}, codecs)
         if header.get("last"):
             self._held = {}
         return answer

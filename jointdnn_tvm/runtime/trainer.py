@@ -18,6 +18,7 @@ from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.cloud import Tensors
 from jointdnn_tvm.runtime.cloud_calls import CloudCalls
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
+from jointdnn_tvm.runtime.stage_module import Value, as_array
 from jointdnn_tvm.runtime.training_cloud import TrainingCloud
 from jointdnn_tvm.runtime.training_half import TrainingHalf
 from jointdnn_tvm.runtime.training_start import Start, TrainingBundle, starts
@@ -62,7 +63,7 @@ class Trainer(Closing):
         manifest, training = bundle.manifest, bundle.training
         mirrored = [c.new for c in training.carried if c.tensor in manifest.state_held_by("mobile")]
         self._calls = CloudCalls(manifest, [training.loss, *mirrored])
-        self._unread = _read_last(manifest.stages, training.loss)
+        self._unread = read_last(manifest.stages, training.loss)
         self._begin(start)
 
     def _begin(self, start: Start) -> None:
@@ -112,7 +113,7 @@ class Trainer(Closing):
         """
         with self._lock:
             given = self._given(inputs, label, 0.0)
-            stages = _needed(self._bundle.manifest.stages, self._bundle.training.loss)
+            stages = needed_stages(self._bundle.manifest.stages, self._bundle.training.loss)
             return self._attempt(given, stages)
 
     def _check_open(self) -> None:
@@ -141,7 +142,7 @@ class Trainer(Closing):
         """Run the stages of a step and return the loss; what they make is not adopted."""
         self._requests += 1
         self._half.begin()
-        held: Tensors = {**given, **self._half.given}
+        held: dict[str, Value] = {**given, **self._half.given}
         there = set(self._bundle.manifest.state_held_by("cloud"))
         there |= {mask.name for mask in self._bundle.training.masks}
         for stage in stages:
@@ -152,10 +153,10 @@ class Trainer(Closing):
             held.update(made)
             for name in self._unread[stage.name]:
                 held.pop(name, None)
-        return float(held[self._bundle.training.loss])
+        return float(as_array(held[self._bundle.training.loss]))
 
     def _on_cloud(
-        self, cloud: TrainingCloud, stage: StageEntry, held: Tensors, there: set[str]
+        self, cloud: TrainingCloud, stage: StageEntry, held: Mapping[str, Value], there: set[str]
     ) -> Tensors:
         header = {"request": self._requests, "steps": self.steps}
         try:
@@ -210,7 +211,11 @@ class Trainer(Closing):
                     about["cloud"] = self._cloud.keep(self.steps)
                 except DeviceError as error:
                     self._failed(error)
-            state = self._state(self._bundle.carried) if self._alone else self._half.state
+            state = (
+                self._state(self._bundle.carried)
+                if self._alone
+                else self._half.state(self._half.names)
+            )
             try:
                 write_checkpoint(self._checkpoints, self._run, self.steps, state, about)
             except OSError as error:
@@ -239,8 +244,8 @@ class Trainer(Closing):
 
     def _state(self, names: Iterable[str]) -> dict[str, Array]:
         """Tensors of the state, those that only the cloud has from there."""
-        there = sorted(set(names) - self._half.state.keys())
-        found = {name: self._half.state[name] for name in set(names) - set(there)}
+        there = sorted(set(names) - self._half.names)
+        found = self._half.state(set(names) - set(there))
         if there and self._cloud is None:
             raise RunError("the cloud's half of the run is not here")
         for part in _parts(there, self._bundle.manifest):
@@ -259,7 +264,7 @@ class Trainer(Closing):
             self._cloud = None
 
 
-def _read_last(stages: Sequence[StageEntry], loss: str) -> dict[str, set[str]]:
+def read_last(stages: Sequence[StageEntry], loss: str) -> dict[str, set[str]]:
     """For each stage, the tensors that nothing reads behind it."""
     unread: dict[str, set[str]] = {}
     read_later = {loss}
@@ -270,7 +275,7 @@ def _read_last(stages: Sequence[StageEntry], loss: str) -> dict[str, set[str]]:
     return unread
 
 
-def _needed(stages: Sequence[StageEntry], tensor: str) -> list[StageEntry]:
+def needed_stages(stages: Sequence[StageEntry], tensor: str) -> list[StageEntry]:
     """The stages without which there is no such tensor."""
     needed: list[StageEntry] = []
     read = {tensor}

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.masks import draw_masks
-from jointdnn_tvm.runtime.stage_server import Stages
+from jointdnn_tvm.runtime.stage_module import Value, as_array
 from jointdnn_tvm.runtime.training_entry import TrainingEntry
 
 Array = np.ndarray[Any, Any]
+
+
+class DeviceStages(Protocol):
+    """What runs stages as a `StageModule` does."""
+
+    def run_on_device(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        """Run a stage; what it hands out stays on the device."""
 
 
 class TrainingHalf:
@@ -24,7 +31,7 @@ class TrainingHalf:
 
     def __init__(
         self,
-        stages: Stages | None,
+        stages: DeviceStages | None,
         training: TrainingEntry,
         state: Mapping[str, Array],
         steps: int,
@@ -32,20 +39,24 @@ class TrainingHalf:
     ) -> None:
         self._stages = stages
         self._training = training
-        self._state = dict(state)
-        self._next: dict[str, Array] = {}
+        self._state: dict[str, Value] = dict(state)
+        self._next: dict[str, Value] = {}
         self._masks: dict[str, Array] = {}
         self._seed = seed
         self.steps = steps
         """How many steps were adopted."""
 
     @property
-    def state(self) -> Mapping[str, Array]:
-        """This half after the steps that were adopted, by tensor."""
-        return self._state
+    def names(self) -> frozenset[str]:
+        """The tensors of this half of the state."""
+        return frozenset(self._state)
+
+    def state(self, names: Iterable[str]) -> dict[str, Array]:
+        """Tensors of this half after the steps that were adopted."""
+        return {name: as_array(self._state[name]) for name in names}
 
     @property
-    def given(self) -> dict[str, Array]:
+    def given(self) -> dict[str, Value]:
         """What is here before a stage runs: the state, and the masks of the step."""
         return {**self._state, **self._masks}
 
@@ -54,15 +65,15 @@ class TrainingHalf:
         self._next = {}
         self._masks = draw_masks(self._training.masks, self._seed, self.steps + 1)
 
-    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         """Run a stage on what is here and on `tensors`; returns what it hands out."""
         if self._stages is None:
             raise RunError(f"there is no stage {name!r} here")
-        results = self._stages.run(name, {**self.given, **tensors})
+        results = self._stages.run_on_device(name, {**self.given, **tensors})
         self.take(results)
         return results
 
-    def take(self, results: Mapping[str, Array]) -> None:
+    def take(self, results: Mapping[str, Value]) -> None:
         """Remember what of some stage's results belongs to this half of the next state."""
         for carried in self._training.carried:
             if carried.new in results and carried.tensor in self._state:

@@ -81,7 +81,7 @@ class TrainingServer:
         header, _ = decode(message)
         self._settle(header)
         try:
-            return encode({}, {name: self._half.state[name] for name in header["names"]})
+            return encode({}, self._half.state(header["names"]))
         except KeyError as error:
             raise RunError(f"the cloud's half has no tensor {error}") from error
 
@@ -91,8 +91,9 @@ class TrainingServer:
         if self._folder is None:
             raise RunError("there is no folder for the cloud's checkpoints")
         try:
+            state = self._half.state(self._half.names)
             return write_checkpoint(
-                self._folder, self._run, self._half.steps, self._half.state, {"side": "cloud"}
+                self._folder, self._run, self._half.steps, state, {"side": "cloud"}
             )
         except OSError as error:
             raise RunError(f"{self._folder} cannot be written ({error.strerror})") from error
