@@ -11,6 +11,7 @@ import pytest
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.graph import split_into_stages
+from jointdnn_tvm.runtime.training_entry import Label
 from jointdnn_tvm.runtime.weights import map_weights
 from jointdnn_tvm.training.step import TrainingStep
 from tests.training_runs import CASES, all_on, build, in_turn
@@ -38,7 +39,7 @@ def test_manifest_describes_the_step(step: TrainingStep, made: Bundle) -> None:
     entry = manifest.training
     assert entry is not None
     assert entry.loss == step.graph.outputs[0]
-    assert entry.label == "label"
+    assert entry.label == Label("label", None)
     assert [mask.shape for mask in entry.masks] == [mask.shape for mask in step.masks]
     assert list(entry.numbers) == list(step.numbers)
     assert entry.optimizer == step.optimizer.numbers

@@ -7,7 +7,7 @@ import pytest
 
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import RunError
-from jointdnn_tvm.runtime.check_inputs import check_array, check_inputs
+from jointdnn_tvm.runtime.check_inputs import check_array, check_classes, check_inputs
 from jointdnn_tvm.runtime.manifest import TensorEntry
 
 GIVEN = {"image": np.zeros((1, 3, 8, 8), "float32"), "bias": np.zeros((1, 10), "float32")}
@@ -33,3 +33,11 @@ def test_array_of_another_shape_or_type() -> None:
         check_array("the label", [1, 2, 3], entry)
     with pytest.raises(RunError, match=r"the label is float64\[2, 3\]"):
         check_array("the label", np.zeros((2, 3)), entry)
+
+
+def test_classes_that_there_are_not() -> None:
+    check_classes("the label", np.array([[0, 4], [2, 2]]), 5)
+    check_classes("the label", np.zeros((0,), np.int64), 5)
+    for wrong in (5, -1, 1 << 40):
+        with pytest.raises(RunError, match=f"the label holds class {wrong}; .* classes 0 to 4 ap"):
+            check_classes("the label", np.array([0, wrong, 4]), 5)

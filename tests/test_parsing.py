@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jointdnn_tvm.runtime.parsing import as_share, as_table, as_text, as_texts, as_whole
+from jointdnn_tvm.runtime.parsing import as_count, as_share, as_table, as_text, as_texts, as_whole
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from jointdnn_tvm.runtime.parsing import as_share, as_table, as_text, as_texts, 
         (as_text, ""),
         (as_whole, 0),
         (as_whole, 1 << 70),
+        (as_count, 1),
         (as_share, 0),
         (as_share, 0.999),
     ],
@@ -36,6 +37,7 @@ def test_list_of_texts() -> None:
         (as_text, (None, 5, ["a"], b"a")),
         (as_texts, (None, 5, [1], ["a", None])),
         (as_whole, (None, -1, 1.0, True, "1", float("inf"))),
+        (as_count, (None, 0, -1, 1.0, True)),
         (as_share, (None, -0.1, 1, 1.5, "0.5", float("nan"), float("inf"))),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
 from jointdnn_tvm.runtime.cloud import Header, Tensors
 from jointdnn_tvm.runtime.manifest import StageEntry
 from jointdnn_tvm.runtime.open_training import open_training
@@ -206,7 +206,10 @@ NAN = np.full((4, 6), np.nan, np.float32)
             r"the label is int64\[3\]; the network takes int64\[4\]",
         ),
         ({"label": np.zeros(4, np.int32)}, r"the label is int32\[4\]"),
-        ({"x": NAN}, "the loss of step 3 is nan: the step is not taken; lower the learning rate"),
+        (
+            {"x": NAN},
+            "step 3 .*: the step is not taken; lower the learning rate, or look at the in",
+        ),
     ],
 )
 def test_what_does_not_fit_is_no_step(
@@ -219,6 +222,38 @@ def test_what_does_not_fit_is_no_step(
             trainer.step(inputs, label, learning_rate=0.1)
         assert trainer.steps == 2
         assert losses + train(trainer, MLP, 4) == unsplit("mlp").losses[:4]
+
+
+@pytest.mark.parametrize("side", ["mobile", "cloud"])
+def test_weights_that_would_be_no_numbers(
+    side: Any, unsplit: Callable[[str], Unsplit], tmp_path: Path
+) -> None:
+    """The loss is still finite in that step."""
+    expected = unsplit("mlp-sgd")
+    bundle = build(expected.step, all_on(expected.step, side)).save(tmp_path / "m.jd")
+    with open_training(bundle, cloud="local", seed=3) as trainer:
+        losses = train(trainer, MLP, 2)
+        inputs, labels = MLP.batch(2)
+        with pytest.raises(DivergedError, match=r"in step 3 '.*' would leave the finite numbers"):
+            trainer.step({"x": inputs}, labels, learning_rate=float("inf"))
+        assert trainer.steps == 2
+        assert losses + train(trainer, MLP, STEPS) == expected.losses
+        same(trainer.weights(), expected.weights)
+
+
+def test_bytes_of_the_link(mlp: Path, unsplit: Callable[[str], Unsplit], tmp_path: Path) -> None:
+    step = unsplit("mlp").step
+    with open_training(mlp, cloud="local") as trainer:
+        assert trainer.link_bytes == 0
+        train(trainer, MLP, 1)
+        one = trainer.link_bytes
+        train(trainer, MLP, 3)
+    assert one > 0
+    assert trainer.link_bytes == pytest.approx(3 * one, rel=0.01)
+    alone = build(step, all_on(step, "mobile")).save(tmp_path / "m.jd")
+    with open_training(alone) as trainer:
+        train(trainer, MLP, 1)
+        assert trainer.link_bytes == 0
 
 
 def test_evaluation_is_the_loss_of_the_next_step(

@@ -49,7 +49,10 @@ def test_what_each_side_keeps(trains: Bundle) -> None:
     [
         *((key, KeyError) for key in ("loss", "label", "masks", "numbers", "optimizer", "carried")),
         *((key, 5) for key in ("loss", "label", "masks", "numbers", "optimizer", "carried")),
-        ("label", "nowhere"),
+        ("label/tensor", "nowhere"),
+        ("label/classes", 0),
+        ("optimizer/accumulate", 0),
+        ("optimizer/accumulate", KeyError),
         ("masks/0/name", "nowhere"),
         ("masks/0/ratio", 1),
         ("masks/0/ratio", "0.5"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.runtime.masks import DropoutMask, draw_masks
 from jointdnn_tvm.runtime.step_numbers import StepNumbers
 from jointdnn_tvm.runtime.training_entry import Carried, TrainingEntry
@@ -111,6 +111,14 @@ def test_other_side_did_not_take_the_step() -> None:
 def test_halves_that_do_not_fit(steps: int) -> None:
     with pytest.raises(RunError, match=f"is at step 4, the other at step {steps}; open it again"):
         _taken().settle(steps)
+
+
+def test_next_value_that_is_no_number() -> None:
+    own = half()
+    own.begin()
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(DivergedError, match="in step 5 'b' would leave the finite numbers"):
+            own.take({"b_new": np.array([1.0, wrong])})
 
 
 def test_half_without_stages() -> None:

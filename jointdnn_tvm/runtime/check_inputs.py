@@ -30,6 +30,16 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, Array]) -> dict[str, A
     return held
 
 
+def check_classes(what: str, ids: Array, classes: int) -> None:
+    """RunError unless all ids are of one of so many classes, from 0 on."""
+    least, most = int(ids.min(initial=0)), int(ids.max(initial=0))
+    if least < 0 or most >= classes:
+        raise RunError(
+            f"{what} holds class {least if least < 0 else most}; the network tells classes 0 to "
+            f"{classes - 1} apart"
+        )
+
+
 def check_array(what: str, given: Any, entry: TensorEntry) -> Array:
     """The array; RunError when it has another shape or type than the tensor."""
     array = np.asarray(given)

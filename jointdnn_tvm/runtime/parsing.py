@@ -31,6 +31,13 @@ def as_whole(value: Any) -> int:
     return value
 
 
+def as_count(value: Any) -> int:
+    """A whole number of 1 or more."""
+    if as_whole(value) < 1:
+        raise ValueError("0 is not a whole number of 1 or more")
+    return int(value)
+
+
 def as_share(value: Any) -> float:
     """A number from 0 up to 1, which it is not."""
     if not isinstance(value, (int, float)) or not 0 <= value < 1:

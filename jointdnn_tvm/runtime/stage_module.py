@@ -120,6 +120,13 @@ def as_array(value: Value) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else value.numpy()
 
 
+def seen(value: Value) -> np.ndarray:
+    """As `as_array`, to be read only: not copied where it lies in this machine's memory."""
+    if isinstance(value, np.ndarray) or value.device != runtime.cpu():
+        return as_array(value)
+    return np.from_dlpack(value)
+
+
 def _share(array: Value, device: runtime.Device) -> runtime.Tensor:
     """Hand an array to TVM, on the CPU without a copy where its memory allows that."""
     if not isinstance(array, np.ndarray):

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepNumbers:
-    """What an optimizer takes beside weights and gradients."""
+    """What the updates of a step take beside weights and gradients."""
 
     betas: tuple[float, float] | None = None
     """How much the means of Adam, and of its kin, keep of what they were."""
+    accumulate: int = 1
+    """The mean gradient of so many steps moves the weights, in the last of them."""
 
     def __call__(self, learning_rate: float, step: int) -> dict[str, float]:
         """The numbers of a step, counted from 1, by their names."""
         numbers = {"learning_rate": learning_rate}
         if self.betas is not None:  # the means started from 0: undo that
             first, second = self.betas
-            numbers["step_size"] = learning_rate / (1 - first**step)
-            numbers["square_correction"] = (1 - second**step) ** -0.5
+            update = (step - 1) // self.accumulate + 1
+            numbers["step_size"] = learning_rate / (1 - first**update)
+            numbers["square_correction"] = (1 - second**update) ** -0.5
+        if self.accumulate > 1:
+            numbers["sum_goes_on"] = float((step - 1) % self.accumulate > 0)
+            numbers["update_is_due"] = float(step % self.accumulate == 0)
         return numbers

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from jointdnn_tvm.errors import DeviceError, RunError
-from jointdnn_tvm.runtime.check_inputs import check_array, check_inputs
+from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
+from jointdnn_tvm.runtime.check_inputs import check_array, check_classes, check_inputs
 from jointdnn_tvm.runtime.checkpoint import write_checkpoint
 from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.cloud import Tensors
@@ -59,6 +59,7 @@ class Trainer(Closing):
         self._ended: str | None = None
         self._lock = threading.Lock()
         self._requests = 0
+        self._link_bytes = 0  # of a cloud that is gone
         self._seed = start.run.seed
         manifest, training = bundle.manifest, bundle.training
         mirrored = [c.new for c in training.carried if c.tensor in manifest.state_held_by("mobile")]
@@ -77,6 +78,11 @@ class Trainer(Closing):
         )
 
     @property
+    def link_bytes(self) -> int:
+        """What the steps sent to the cloud and received from it so far, in messages."""
+        return self._link_bytes + (self._cloud.link_bytes if self._cloud else 0)
+
+    @property
     def steps(self) -> int:
         """How many steps were taken, those before a checkpoint that the run goes on from too."""
         return self._half.steps
@@ -92,14 +98,15 @@ class Trainer(Closing):
             learning_rate: of this step.
 
         Raises:
-            RunError: an input or the label does not fit, or the loss is no number.
+            RunError: an input or the label does not fit.
+            DivergedError: the loss, or what is carried to the next step, is no finite number.
             DeviceError: the cloud failed or was lost; `steps` tells where the run is now.
         """
         with self._lock:
             given = self._given(inputs, label, learning_rate)
             loss = self._attempt(given, self._bundle.manifest.stages)
             if not math.isfinite(loss):
-                raise RunError(
+                raise DivergedError(
                     f"the loss of step {self.steps + 1} is {loss}: the step is not taken; "
                     "lower the learning rate, or look at the inputs"
                 )
@@ -130,9 +137,10 @@ class Trainer(Closing):
         if training.label is not None:
             if label is None:
                 raise RunError("the label is missing")
-            given[training.label] = check_array(
-                "the label", label, manifest.tensors[training.label]
-            )
+            tensor, classes = training.label.tensor, training.label.classes
+            given[tensor] = check_array("the label", label, manifest.tensors[tensor])
+            if classes is not None:
+                check_classes("the label", given[tensor], classes)
         numbers = training.optimizer(learning_rate, self.steps + 1)
         for name, tensor in training.numbers.items():
             given[tensor] = np.asarray(numbers[name], manifest.tensors[tensor].dtype)
@@ -171,8 +179,7 @@ class Trainer(Closing):
         assert self._cloud is not None
         if self._cloud.alive:
             raise error
-        self._cloud.close()
-        self._cloud = None
+        self._let_go()
         start = self._start_alone() if self._alone else None
         if start is None:
             self._ended = f"the run lost its cloud ({error}); open it again"
@@ -259,7 +266,11 @@ class Trainer(Closing):
     def close(self) -> None:
         """End the connection to the cloud; what has no checkpoint is lost."""
         self._ended = self._ended or "the trainer is closed; open a new one"
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._cloud is not None:
+            self._link_bytes = self._cloud.link_bytes
             self._cloud.close()
             self._cloud = None
 

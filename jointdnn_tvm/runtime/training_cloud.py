@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
 from jointdnn_tvm.runtime.cloud import Header, Tensors, call
 from jointdnn_tvm.runtime.file_transfer import file_digest, send_file
 from jointdnn_tvm.runtime.message import decode, encode
@@ -27,6 +27,9 @@ class TrainingCloud(Protocol):
     DeviceError when the cloud does not answer, or tells of an error of its own.
     """
 
+    link_bytes: int
+    """Of the messages of its stages, both ways."""
+
     @property
     def alive(self) -> bool:
         """Whether it can be called again."""
@@ -38,7 +41,7 @@ class TrainingCloud(Protocol):
         """Open the half that a document asks for; False: it does not have that state."""
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
-        """Run one stage, as of a `Cloud`."""
+        """Run one stage, as of a `Cloud`; DivergedError when it makes numbers that are none."""
 
     def state(self, steps: int, names: Sequence[str]) -> Tensors:
         """Carried tensors after so many steps."""
@@ -56,6 +59,7 @@ class LocalTrainingCloud:
     alive = True
 
     def __init__(self, kept: Path | None) -> None:
+        self.link_bytes = 0
         self._kept = kept
         self._files: dict[str, Path] = {}
         self._server: TrainingServer | None = None
@@ -83,7 +87,10 @@ class LocalTrainingCloud:
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
         """Run one stage here."""
-        return decode(self._opened().train(encode(header, tensors, header["codecs"])))[1]
+        message = encode(header, tensors, header["codecs"])
+        answer = self._opened().train(message)
+        self.link_bytes += len(message) + len(answer)
+        return _results(answer)
 
     def state(self, steps: int, names: Sequence[str]) -> Tensors:
         """Carried tensors after so many steps."""
@@ -102,6 +109,7 @@ class RemoteTrainingCloud:
     """The cloud's half on a device server; each call has the time limit."""
 
     def __init__(self, session: RemoteSession, timeout_s: float) -> None:
+        self.link_bytes = 0
         self._session = session
         self._timeout_s = timeout_s
         self._open = session.function(OPEN_TRAINING)
@@ -125,8 +133,16 @@ class RemoteTrainingCloud:
 
     def run(self, header: Header, tensors: Tensors) -> Tensors:
         """Run one stage there."""
-        what = f"running {header['stage']}"
-        return call(self._session, self._train, header, tensors, self._timeout_s, what)
+        message = encode(header, tensors, header["codecs"])
+        with self._session.deadline(self._timeout_s, f"running {header['stage']}"):
+            answer = bytes(self._train(message))
+        self.link_bytes += len(message) + len(answer)
+        try:
+            return _results(answer)
+        except DivergedError:
+            raise
+        except RunError as error:
+            raise DeviceError(f"{self._session} answered nonsense: {error}") from error
 
     def state(self, steps: int, names: Sequence[str]) -> Tensors:
         """Carried tensors after so many steps."""
@@ -145,3 +161,11 @@ class RemoteTrainingCloud:
     def close(self) -> None:
         """End the session, so that the device is free for others."""
         self._session.close()
+
+
+def _results(answer: bytes) -> Tensors:
+    """The tensors of a stage's answer."""
+    header, tensors = decode(answer)
+    if "diverged" in header:
+        raise DivergedError(str(header["diverged"]))
+    return tensors

@@ -8,7 +8,7 @@ from typing import Any
 
 from jointdnn_tvm.runtime.form import Form, Move
 from jointdnn_tvm.runtime.masks import DropoutMask
-from jointdnn_tvm.runtime.parsing import as_share, as_table, as_text, as_whole
+from jointdnn_tvm.runtime.parsing import as_count, as_share, as_table, as_text, as_whole
 from jointdnn_tvm.runtime.step_numbers import StepNumbers
 
 
@@ -35,11 +35,20 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What the loss compares an output with."""
+
+    tensor: str
+    classes: int | None
+    """How many classes there are, where labels are ids of classes, from 0 on."""
+
+
+@dataclass(frozen=True)
 class TrainingEntry:
     """The tensors of a step that are no inputs of a network."""
 
     loss: str
-    label: str | None
+    label: Label | None
     """None: the loss takes no labels."""
     masks: tuple[DropoutMask, ...]
     numbers: Mapping[str, str]
@@ -50,7 +59,7 @@ class TrainingEntry:
     def given(self) -> Iterator[str]:
         """Tensors that are there before a step, beside the inputs."""
         if self.label is not None:
-            yield self.label
+            yield self.label.tensor
         yield from (mask.name for mask in self.masks)
         yield from self.numbers.values()
         yield from (carried.tensor for carried in self.carried)
@@ -58,13 +67,13 @@ class TrainingEntry:
 
 def parse_training(document: Any) -> TrainingEntry:
     """Read the entry; KeyError, TypeError or ValueError when it is none."""
-    label, betas = document["label"], document["optimizer"]["betas"]
+    label, optimizer = document["label"], document["optimizer"]
     return TrainingEntry(
         loss=as_text(document["loss"]),
-        label=None if label is None else as_text(label),
+        label=None if label is None else _parse_label(label),
         masks=tuple(_parse_mask(mask) for mask in document["masks"]),
         numbers={n: as_text(t) for n, t in as_table(document["numbers"]).items()},
-        optimizer=StepNumbers(None if betas is None else _parse_betas(betas)),
+        optimizer=_parse_optimizer(optimizer),
         carried=tuple(_parse_carried(carried) for carried in document["carried"]),
     )
 
@@ -74,9 +83,17 @@ def _parse_mask(mask: Any) -> DropoutMask:
     return DropoutMask(as_text(mask["name"]), shape, as_share(mask["ratio"]))
 
 
-def _parse_betas(betas: Any) -> tuple[float, float]:
+def _parse_label(label: Any) -> Label:
+    classes = label["classes"]
+    return Label(as_text(label["tensor"]), None if classes is None else as_count(classes))
+
+
+def _parse_optimizer(optimizer: Any) -> StepNumbers:
+    betas, count = optimizer["betas"], as_count(optimizer["accumulate"])
+    if betas is None:
+        return StepNumbers(accumulate=count)
     first, second = betas
-    return as_share(first), as_share(second)
+    return StepNumbers((as_share(first), as_share(second)), count)
 
 
 def _parse_carried(carried: Any) -> Carried:

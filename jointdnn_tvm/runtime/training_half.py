@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.errors import DivergedError, RunError
+from jointdnn_tvm.runtime.finite import is_finite
 from jointdnn_tvm.runtime.masks import draw_masks
-from jointdnn_tvm.runtime.stage_module import Value, as_array
+from jointdnn_tvm.runtime.stage_module import Value, as_array, seen
 from jointdnn_tvm.runtime.training_entry import TrainingEntry
 
 Array = np.ndarray[Any, Any]
@@ -74,10 +75,19 @@ class TrainingHalf:
         return results
 
     def take(self, results: Mapping[str, Value]) -> None:
-        """Remember what of some stage's results belongs to this half of the next state."""
+        """Remember what of some stage's results belongs to this half of the next state.
+
+        DivergedError when that is no finite number.
+        """
         for carried in self._training.carried:
             if carried.new in results and carried.tensor in self._state:
-                self._next[carried.tensor] = results[carried.new]
+                value = results[carried.new]
+                if not is_finite(seen(value)):
+                    raise DivergedError(
+                        f"in step {self.steps + 1} {carried.tensor!r} would leave the finite "
+                        "numbers: the step is not taken; lower the learning rate, or look at the inputs"
+                    )
+                self._next[carried.tensor] = value
 
     def adopt(self) -> None:
         """The step was taken: what it made is the state now."""

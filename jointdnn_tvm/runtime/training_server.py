@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 
-from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.runtime.checkpoint import Run, checkpoint_files, write_checkpoint
 from jointdnn_tvm.runtime.manifest import Manifest, parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
@@ -68,13 +68,19 @@ class TrainingServer:
         return cls(half, run, folder)
 
     def train(self, message: bytes) -> bytes:
-        """Run a stage of a step; the header tells how many steps the phone has taken."""
+        """Run a stage of a step; the header tells how many steps the phone has taken.
+
+        The answer's header has `diverged` when numbers were not finite, and says which.
+        """
         header, tensors = decode(message)
         if header.get("request") != self._request:
             self._settle(header)
             self._half.begin()
             self._request = header.get("request")
-        return self._stages.answer(header, tensors)
+        try:
+            return self._stages.answer(header, tensors)
+        except DivergedError as error:
+            return encode({"diverged": str(error)}, {})
 
     def get_state(self, message: bytes) -> bytes:
         """The carried tensors that the header names."""

@@ -20,7 +20,7 @@ from jointdnn_tvm.graph import Placement, split_into_stages
 from jointdnn_tvm.passes.pipeline import partitioning_exactly
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.runtime.manifest import Manifest, Port
-from jointdnn_tvm.runtime.training_entry import Carried, Source, TrainingEntry
+from jointdnn_tvm.runtime.training_entry import Carried, Label, Source, TrainingEntry
 from jointdnn_tvm.targets import TargetProfile
 from jointdnn_tvm.training.step import TrainingStep
 
@@ -91,7 +91,7 @@ def _training_entry(step: TrainingStep, placement: Placement) -> TrainingEntry:
     graph = step.graph
     params = iter(graph.inputs[len(step.inputs) :])
     masks = tuple(replace(mask, name=next(params)) for mask in step.masks)
-    label = None if step.label is None else next(params)
+    label = None if step.label is None else Label(next(params), None)
     numbers = {name: next(params) for name in step.numbers}
     loss, *new = graph.outputs
     producers = {tensor.name: tensor.producer for tensor in graph.tensors}
