@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -84,6 +86,16 @@ def test_checkpoint(tmp_path: Path) -> None:
     sha256 = cloud.keep_state(json.dumps({"steps": 5}))
     (file,) = checkpoint_files(tmp_path / RUN.name)
     assert (file.steps, file.sha256) == (5, sha256)
+
+
+def test_runs_of_long_ago_leave_the_disk(tmp_path: Path) -> None:
+    old, recent, other = tmp_path / ("0" * 32), tmp_path / ("1" * 32), tmp_path / "other"
+    for folder, days in ((old, 31), (recent, 29), (other, 100)):
+        folder.mkdir()
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
+    server(tmp_path / RUN.name).keep_state(json.dumps({"steps": 4}))
+    assert {folder.name for folder in tmp_path.iterdir()} == {recent.name, other.name, RUN.name}
 
 
 def test_checkpoint_that_cannot_be_written(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ class TrainingHalf:
                 if not is_finite(seen(value)):
                     raise DivergedError(
                         f"in step {self.steps + 1} {carried.tensor!r} would leave the finite "
-                        "numbers: the step is not taken; lower the learning rate, or look at the inputs"
+                        "numbers: the step is not taken; lower the learning rate, or look at the "
+                        "inputs"
                     )
                 self._next[carried.tensor] = value
 

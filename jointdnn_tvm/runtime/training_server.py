@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +31,7 @@ KEEP_STATE = "jointdnn.keep_training_state"
 
 FindFile = Callable[[str], Path]
 Array = np.ndarray[Any, Any]
+_ABANDONED_S = 30 * 24 * 3600
 _RUN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -97,6 +100,7 @@ class TrainingServer:
         if self._folder is None:
             raise RunError("there is no folder for the cloud's checkpoints")
         try:
+            _drop_abandoned_runs(self._folder.parent)
             state = self._half.state(self._half.names)
             return write_checkpoint(
                 self._folder, self._run, self._half.steps, state, {"side": "cloud"}
@@ -157,6 +161,13 @@ def _find_state(sha256: str, folder: Path | None, find_file: FindFile) -> Path |
         return find_file(sha256)
     except FileNotFoundError:
         return None
+
+
+def _drop_abandoned_runs(folder: Path) -> None:
+    """Runs that nobody went on with for a month leave the disk."""
+    for run in folder.iterdir() if folder.is_dir() else ():
+        if _RUN.fullmatch(run.name) and time.time() - run.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(run, ignore_errors=True)
 
 
 def register(find_file: FindFile, kept: Path) -> None:
