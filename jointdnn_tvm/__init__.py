@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.targets import load_link as link
     from jointdnn_tvm.targets import load_target as target
     from jointdnn_tvm.training.build_training import build_training
+    from jointdnn_tvm.training.step_plan import plan_training
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "open_session",
     "open_training",
     "plan",
+    "plan_training",
     "target",
 ]
 
@@ -83,6 +85,7 @@ _HOMES = {
     "open_session": ("runtime.session", "open_session"),
     "open_training": ("runtime.open_training", "open_training"),
     "plan": ("api", "plan"),
+    "plan_training": ("training.step_plan", "plan_training"),
     "target": ("targets", "load_target"),
 }
 

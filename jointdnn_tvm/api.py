@@ -14,7 +14,7 @@ from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import ProfileError
 from jointdnn_tvm.estimating import ANALYTIC, estimate
 from jointdnn_tvm.measuring import Progress, measure
-from jointdnn_tvm.network import Network, load_network
+from jointdnn_tvm.network import Network, Placeable, load_network
 from jointdnn_tvm.offering import Offer, check_codecs, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem, check_placement_choice
@@ -121,7 +121,7 @@ def find_path(
 
 
 def find_costs(
-    network: Network,
+    network: Placeable,
     *,
     mobile: str = "host",
     cloud: str = "host",

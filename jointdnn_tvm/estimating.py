@@ -7,19 +7,19 @@ from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.roofline import Work, latency_s, source
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.errors import CostError
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.targets import TargetProfile, load_target
 
 ANALYTIC = "analytic"
 """In place of the path of a measurement database: estimate, and measure nothing."""
 
 
-def estimate(network: Network, *, mobile: str = "host", cloud: str = "host") -> CostTable:
-    """Estimate every group from the figures of both targets: no device, and no kernel is built.
+def estimate(network: Placeable, *, mobile: str = "host", cloud: str = "host") -> CostTable:
+    """Estimate every group of a network, or of a step of training: nothing is built or run.
 
-    So it also answers for hardware that is not there yet. Each time says that it is
-    ``model:roofline``. Whether a target can build and run a group is not asked. A group whose
-    work depends on the data has no estimate.
+    So it also answers for hardware that is not there yet. Each time follows from the figures of
+    both targets and says that it is ``model:roofline``. Whether a target can build and run a group
+    is not asked. A group whose work depends on the data has no estimate.
     """
     profiles = load_target(mobile), load_target(cloud)
     names = {g.key: g.name for g in network.graph.groups}
@@ -30,7 +30,7 @@ def estimate(network: Network, *, mobile: str = "host", cloud: str = "host") -> 
     return CostTable(*profiles, on_mobile, on_cloud, measured=0)
 
 
-def _work(network: Network, group: str) -> Work | CostError:
+def _work(network: Placeable, group: str) -> Work | CostError:
     try:
         return count_work(network.grouped[group])
     except CostError as error:

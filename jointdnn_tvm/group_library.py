@@ -11,7 +11,7 @@ import tvm
 from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.cost.bench import Workload
 from jointdnn_tvm.errors import BuildError, LinkError
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.passes.choose_kernels import Weight
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.targets import TargetProfile
@@ -30,7 +30,7 @@ class GroupLibrary:
 
 
 def build_group_libraries(
-    network: Network,
+    network: Placeable,
     keys: Sequence[str],
     profile: TargetProfile,
     folder: Path,

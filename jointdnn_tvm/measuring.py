@@ -29,7 +29,7 @@ from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.errors import BuildError, DeviceError, LinkError
 from jointdnn_tvm.graph import Graph, stage_key, whole_network
 from jointdnn_tvm.group_library import GroupLibrary, build_group_libraries
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.probing import find_transfer
 from jointdnn_tvm.runtime.remote import RemoteSession
@@ -55,7 +55,7 @@ class Measured:
 
 
 def measure(
-    network: Network,
+    network: Placeable,
     *,
     mobile: str = "host",
     cloud: str = "host",
@@ -63,8 +63,8 @@ def measure(
     database: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CostTable:
-    """Time every distinct group on a device of each side, but those the database knows; and what
-    crossings cost the two devices beside the link.
+    """Time every distinct group of a network, or of a step of training, on a device of each side,
+    but those the database knows; and what crossings cost the two devices beside the link.
 
     So is the whole network as one stage: its kernels are fused over the bounds of groups, and find
     other caches, so it takes less or more than the groups' sum; see `CostTable.correction`.
@@ -146,7 +146,7 @@ class _Bench:
     shelf: _Shelf
     report: Progress
 
-    def measure(self, network: Network) -> Measured:
+    def measure(self, network: Placeable) -> Measured:
         """Measure what the database does not know of any of the devices."""
         keys = what_to_time(network.graph)
         with self._sessions() as sessions:
@@ -285,7 +285,7 @@ def _codec_cost_key(workload: str, device: Device) -> CostKey:
 class _Shelf:
     """The libraries built so far: sides with the same target share them."""
 
-    def __init__(self, network: Network, folder: Path, report: Progress) -> None:
+    def __init__(self, network: Placeable, folder: Path, report: Progress) -> None:
         self._network = network
         self._whole = stage_key(network.graph, whole_network(network.graph))
         self._folder = folder

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tvm
 
-from jointdnn_tvm.graph import Graph
+from jointdnn_tvm.graph import Graph, Placement
 from jointdnn_tvm.importer.onnx_graph import OnnxGraph
 from jointdnn_tvm.importer.read_model import read_onnx_graph
 from jointdnn_tvm.importer.simplify import simplify
@@ -21,7 +21,7 @@ from jointdnn_tvm.importer.to_relax import to_relax
 from jointdnn_tvm.interrupts import let_interrupts_through
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
-from jointdnn_tvm.passes.pipeline import grouping
+from jointdnn_tvm.passes.pipeline import grouping, partitioning
 from jointdnn_tvm.passes.read_graph import read_graph
 
 
@@ -34,8 +34,29 @@ class TensorSpec:
     dtype: str
 
 
+class Placeable:
+    """What is measured, placed and built: one function `main`, whose operators fall into groups."""
+
+    module: tvm.IRModule
+
+    @cached_property
+    def grouped(self) -> tvm.IRModule:
+        """The module with its operators outlined into groups."""
+        return grouping()(self.module)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The groups and the tensors between them, as plain data."""
+        return read_graph(self.grouped)
+
+    def partitioned(self, placement: Placement) -> tvm.IRModule:
+        """One public function for each stage of a placement."""
+        with tvm.transform.PassContext(opt_level=3):
+            return partitioning(placement)(self.grouped)
+
+
 @dataclass(frozen=True)
-class Network:
+class Network(Placeable):
     """The imported model.
 
     `module` has one function, `main`: its parameters are the inputs in order, then the weights;
@@ -48,16 +69,6 @@ class Network:
     weights: dict[str, np.ndarray[Any, Any]]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-
-    @cached_property
-    def grouped(self) -> tvm.IRModule:
-        """The module with its operators outlined into groups."""
-        return grouping()(self.module)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The groups and the tensors between them, as plain data."""
-        return read_graph(self.grouped)
 
 
 def load_network(

@@ -9,13 +9,12 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.compiling import compile_library, pass_context
+from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.cost.bench import Workload
 from jointdnn_tvm.graph import stage_key, whole_network
 from jointdnn_tvm.group_library import GroupLibrary, arguments
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.passes.choose_kernels import Weights
-from jointdnn_tvm.passes.pipeline import partitioning
 from jointdnn_tvm.targets import TargetProfile
 
 
@@ -28,24 +27,23 @@ def compile_stages(
     dump_ir: Path | None = None,
 ) -> Weights:
     """Compile these stages of a partitioned module; the weights that each takes. BuildError."""
-    return compile_library(_only(module, names), profile, path, dump_ir=dump_ir)
+    return compile_library(only_stages(module, names), profile, path, dump_ir=dump_ir)
 
 
-def build_whole_network(network: Network, profile: TargetProfile, path: Path) -> GroupLibrary:
+def build_whole_network(network: Placeable, profile: TargetProfile, path: Path) -> GroupLibrary:
     """Compile all groups as one stage, which is the library's only function.
 
     BuildError says why that fails, LinkError that nothing can be linked.
     """
     graph = network.graph
     stage = whole_network(graph)
-    with pass_context(None):
-        module = partitioning({g.name: stage.side for g in graph.groups})(network.grouped)
+    module = network.partitioned({g.name: stage.side for g in graph.groups})
     weights = compile_stages(module, [stage.name], profile, path)
     taken = arguments(module[stage.name], weights[stage.name])
     return GroupLibrary(path, (Workload(stage_key(graph, stage), stage.name, taken, weighty=True),))
 
 
-def _only(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:
+def only_stages(module: tvm.IRModule, names: Sequence[str]) -> tvm.IRModule:
     """Keep the public functions `names`, and the private ones that they reach."""
     public = {
         v: f for v, f in module.functions.items() if v.name_hint in names or not _is_public(f)

@@ -49,9 +49,10 @@ class GroupOperators:
         """Return the grouped module; `main` must be one dataflow block that returns a tuple."""
         main = module["main"]
         flow = _Flow(module)
-        builder = relax.BlockBuilder(without_main(module))
+        others = without_main(module)
+        builder = relax.BlockBuilder(others)
         for group in flow.groups:
-            builder.add_func(_outline(group, module), group.name)
+            builder.add_func(_outline(group, others), group.name)
         values: dict[relax.Var, relax.Expr] = {p: p for p in main.params}
         with builder.function("main", list(main.params), attrs=dict(main.attrs)):
             with builder.dataflow():
@@ -81,7 +82,7 @@ class _Flow:
         main = module["main"]
         count = int(main.attrs["num_input"])
         self._inputs = frozenset(main.params[:count])
-        self._params = frozenset(main.params)
+        self._weights = frozenset(main.params[count:])
         taken = [v.name_hint for v in module.functions]
         self._taken = [p.name for p in main.params] + taken
         self._group_of: dict[relax.Var, _Group] = {}
@@ -193,7 +194,7 @@ class _Flow:
 
     def _sink(self, var: relax.Var, sunk: dict[relax.Var, relax.VarBinding], group: _Group) -> None:
         """Let the group compute by itself what depends on weights alone, or is transposed."""
-        if var in self._params - self._inputs and var not in group.weights:
+        if var in self._weights and var not in group.weights:
             group.weights.append(var)
         binding = self._from_weights.get(var, self._turned.get(var))
         if binding is not None and var not in sunk:

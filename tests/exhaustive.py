@@ -45,6 +45,8 @@ def exact(problem: Problem, sides: Mapping[str, str], codecs: Mapping[str, str])
     link = {name: decimal(value) for name, value in vars(problem.link).items()}
     busy: dict[str, Fraction] = dict.fromkeys(SIDES, Fraction(0))
     variance = joules = weights = error = Fraction(0)
+    at_home = [t for t in problem.tensors if t.carried and sides[t.producer or ""] == "mobile"]
+    state = sum((decimal(tensor.size_bytes) for tensor in at_home), Fraction(0))
     for operator in problem.operators:
         cost = operator.cost("mobile" if sides[operator.name] == "mobile" else "cloud")
         assert cost is not None
@@ -79,8 +81,8 @@ def exact(problem: Problem, sides: Mapping[str, str], codecs: Mapping[str, str])
         + link["idle_w"] * (cloud_run_s + waits_s)
         + switches * link["tail_j"] / 2,
         cloud=cloud_run_s,
-        mobile_bytes=weights,
-        peak_bytes=weights + _most_held(problem, sides),
+        mobile_bytes=weights + 2 * state,
+        peak_bytes=weights + 2 * state + _most_held(problem, sides),
         error=error,
         bottleneck=max(*busy.values(), *link_s.values()),
         switches=switches,
@@ -169,6 +171,9 @@ def _most_held(problem: Problem, sides: Mapping[str, str]) -> Fraction:
         for tensor in problem.tensors:
             readers = [order[name] for name in tensor.consumers if sides[name] == "mobile"]
             made_here = tensor.producer is None or sides[tensor.producer] == "mobile"
+            if tensor.carried:
+                held += decimal(tensor.size_bytes) if readers and not made_here else 0
+                continue
             if tensor.output and (made_here or problem.outputs_on == "mobile"):
                 readers.append(last)
             if made_here:

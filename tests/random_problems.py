@@ -32,8 +32,12 @@ def random_problem(
     codecs: bool = False,
     chain: bool | None = None,
     spreads: bool = False,
+    carried: bool = False,
 ) -> Problem:
-    """Chains and DAGs, many or no inputs, pins, zeros, ties, decimal and odd costs; no limits."""
+    """Chains and DAGs, many or no inputs, pins, zeros, ties, decimal and odd costs; no limits.
+
+    With ``carried``, some tensors are made for the next run; in a chain, by each for itself.
+    """
     rng = random.Random(seed)
     count = rng.randint(1, most)
     few = rng.random() < 0.5  # few distinct values: many ties
@@ -86,8 +90,16 @@ def random_problem(
         consumers = [0] if in_line else drawn
         tensors.append(tensor(f"input{index}", None, consumers, False))
     rng.shuffle(tensors)
+    operators = tuple(map(operator, range(count)))
+    if carried:
+        for index in range(rng.randint(1, 3)):
+            producer = rng.randrange(count)
+            drawn = rng.sample(range(count), rng.randint(0, min(3, count)))
+            consumers = [c for c in drawn if c == producer or not in_line]
+            state = tensor(f"state{index}", f"op{producer}", consumers, False)
+            tensors.insert(rng.randint(0, len(tensors)), replace(state, carried=True))
     return Problem(
-        operators=tuple(map(operator, range(count))),
+        operators=operators,
         tensors=tuple(tensors),
         link=Link(
             uplink_bps=rng.choice((8e4, 4e4, 5.85e4)),

@@ -36,6 +36,7 @@ def test_each_move_costs_what_its_best_codecs_make_of_it(block: int) -> None:
             seed,
             codecs=codecs,
             most=4 if codecs else 6,
+            carried=seed % 5 == 0,
             objectives=("latency", "energy", "throughput") if limited else ("latency", "energy"),
         )
         problem = with_limits(problem, seed) if limited else problem
@@ -71,8 +72,9 @@ def test_runs_of_several_move_as_a_whole() -> None:
     assert wholes == [("op0", "op1"), ("op2", "op3")]
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("block", range(2))
-def test_every_baseline_stands_beside_the_answer_or_says_why_not(block: int) -> None:
+def test_every_baseline_stands_beside_the_answer_or_says_why_not(block: int, carried: bool) -> None:
     impossible = broken = 0
     kinds = {
         "mobile-only": lambda _, sides: set(sides.values()) == {"mobile"},
@@ -81,7 +83,7 @@ def test_every_baseline_stands_beside_the_answer_or_says_why_not(block: int) -> 
         "dads": is_one_way,
     }
     for seed in range(block * 100, (block + 1) * 100):
-        problem = random_problem(seed)
+        problem = random_problem(seed, carried=carried)
         if seed % 2 == 0:
             problem = with_limits(problem, seed)
         try:

@@ -33,6 +33,7 @@ def _random_chain(seed: int, *, limits: bool, codecs: bool) -> Problem:
         codecs=codecs,
         chain=True,
         spreads=seed % 2 == 0,
+        carried=seed % 3 == 0,
     )
     problem = with_blocks(problem, seed)
     return with_limits(problem, seed) if limits else problem

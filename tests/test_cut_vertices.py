@@ -23,12 +23,21 @@ NO_PEAK = [name for name in LIMITS if name != "max_mobile_peak_bytes"]
 def narrowed(seed: int, *, codecs: bool = False, spreads: bool = False) -> Problem:
     """Tensors that end early, so that some graphs are narrow somewhere in the middle."""
     problem = random_problem(
-        seed, chain=False, most=5 if codecs else 7, codecs=codecs, spreads=spreads
+        seed,
+        chain=False,
+        most=5 if codecs else 7,
+        codecs=codecs,
+        spreads=spreads,
+        carried=seed % 4 == 0,
     )
     waist = random.Random(seed).randrange(1, len(problem.operators) + 1)
     order = problem.positions
     tensors = []
     for tensor in problem.tensors:
+        if tensor.carried:  # by each operator for itself
+            near = [name for name in tensor.consumers if name == tensor.producer]
+            tensors.append(replace(tensor, consumers=tuple(near)))
+            continue
         made = -1 if tensor.producer is None else order[tensor.producer]
         near = [
             c for c in tensor.consumers if made == waist - 1 or made >= waist or order[c] < waist

@@ -12,6 +12,7 @@ from jointdnn_tvm.placement import (
     Codec,
     Limits,
     Link,
+    Metrics,
     Operator,
     Problem,
     SideCost,
@@ -23,11 +24,14 @@ from tests.exhaustive import exact
 from tests.random_problems import random_problem, with_blocks
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("block", range(4))
-def test_every_metric_is_the_definitions(block: int) -> None:
+def test_every_metric_is_the_definitions(block: int, carried: bool) -> None:
     for seed in range(block * 100, (block + 1) * 100):
         rng = random.Random(seed)
-        problem = random_problem(seed, codecs=True, spreads=True, chain=seed % 2 == 0)
+        problem = random_problem(
+            seed, codecs=True, spreads=True, chain=seed % 2 == 0, carried=carried
+        )
         if seed % 4 == 0:
             problem = with_blocks(problem, seed)
         sides = {
@@ -48,6 +52,33 @@ def test_every_metric_is_the_definitions(block: int) -> None:
         for value, wanted in pairs:
             assert value == pytest.approx(float(wanted), rel=1e-12, abs=1e-15), f"seed {seed}"
         assert metrics.switches == cost.switches, f"seed {seed}"
+
+
+def test_what_is_carried_crosses_to_its_readers_and_is_there_twice_at_home() -> None:
+    names = ("forward", "loss", "backward")
+    cost = SideCost(1.0, memory_bytes=10)
+    tensors = (
+        Tensor("x", None, ("forward",), 100),
+        Tensor("y", "forward", ("loss",), 100),
+        Tensor("gradient", "loss", ("backward",), 100),
+        Tensor("weight", "backward", ("forward", "backward"), 1000, carried=True),
+    )
+    operators = tuple(Operator(name, cost, SideCost(0.5)) for name in names)
+    problem = Problem(operators, tensors, Link(8000, 16000, rtt_s=0.2))
+
+    def metrics(*sides: str) -> Metrics:
+        return evaluate(problem, dict(zip(names, sides, strict=True)))
+
+    assert metrics("mobile", "mobile", "mobile").mobile_bytes == 30 + 2000
+    # The outputs of the two passes lie side by side while the loss is computed.
+    assert metrics("mobile", "mobile", "mobile").mobile_peak_bytes == 30 + 2000 + 200
+    there = metrics("mobile", "cloud", "cloud")
+    assert there.down == ("weight",)
+    assert there.latency_s == pytest.approx(1 + 0.1 + 1 + 0.5 + 0.2)
+    assert (there.mobile_bytes, there.mobile_peak_bytes) == (10, 10 + 1000 + 200)
+    here = metrics("cloud", "mobile", "mobile")
+    assert here.up == ("x", "weight")
+    assert here.mobile_peak_bytes == 20 + 2000 + 200
 
 
 def test_the_deadline_counts_standard_deviations() -> None:

@@ -12,11 +12,12 @@ from jointdnn_tvm.placement.frontier import UNIT, Frontier, TooWideError
 from tests.random_problems import random_problem
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("codecs", [False, True])
-def test_a_walk_takes_what_its_plan_takes(codecs: bool) -> None:
+def test_a_walk_takes_what_its_plan_takes(codecs: bool, carried: bool) -> None:
     for seed in range(150):
         rng = random.Random(seed)
-        problem = random_problem(seed, codecs=codecs)
+        problem = random_problem(seed, codecs=codecs, carried=carried)
         choices = Choices(problem, problem.objective, at_most=100.0)
         layers = Frontier(problem, choices, [problem.objective], 0.0).layers
         state, taken = 0, 0

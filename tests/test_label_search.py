@@ -31,7 +31,8 @@ ADD_UP = ("max_latency_s", "max_energy_j", "max_cloud_s", "max_mobile_bytes", "m
 
 
 def _limited(seed: int, *, most: int, codecs: bool = False) -> Problem:
-    problem = with_limits(random_problem(seed, most=most, codecs=codecs), seed, names=ADD_UP)
+    problem = random_problem(seed, most=most, codecs=codecs, carried=seed % 4 == 0)
+    problem = with_limits(problem, seed, names=ADD_UP)
     return replace(problem, limits=replace(problem.limits, latency_sigmas=0.0))
 
 

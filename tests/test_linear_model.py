@@ -15,11 +15,12 @@ from jointdnn_tvm.placement.problem import OBJECTIVES
 from tests.random_problems import LIMITS, random_problem
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("target", [*OBJECTIVES, *LIMITS])
-def test_every_metric_is_the_definitions(target: str) -> None:
+def test_every_metric_is_the_definitions(target: str, carried: bool) -> None:
     for seed in range(60):
         rng = random.Random(seed)
-        problem = random_problem(seed, spreads=True)
+        problem = random_problem(seed, spreads=True, carried=carried)
         problem = replace(problem, limits=Limits(latency_sigmas=rng.choice((0.0, 1.5))))
         names = {
             o.name: rng.choice([s for s in SIDES if o.cost(s) is not None])

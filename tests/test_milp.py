@@ -67,17 +67,31 @@ def test_codecs_are_chosen_within_limits(part: int) -> None:
         _check(with_limits(problem, seed), seed)
 
 
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_on_what_is_carried_are_met_exactly(name: str) -> None:
+    for seed in range(60):
+        codecs = seed % 4 == 0
+        problem = random_problem(
+            seed, most=3 if codecs else 5, objectives=OBJECTIVES, codecs=codecs, carried=True
+        )
+        _check(with_limits(problem, seed, names={name, LIMITS[seed % len(LIMITS)]}), seed)
+
+
 def test_codecs_are_chosen_within_an_error_budget() -> None:
     for seed in range(200):
         problem = random_problem(seed, most=3, codecs=True)
         _check(with_limits(problem, seed, names=["max_error"]), seed)
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("codecs", [False, True])
-def test_throughput_is_the_best_of_all_placements(codecs: bool) -> None:
-    for seed in range(200):
+def test_throughput_is_the_best_of_all_placements(codecs: bool, carried: bool) -> None:
+    for seed in range(60 if carried else 200):
         most = 3 if codecs else 6
-        _check(random_problem(seed, most=most, objectives=("throughput",), codecs=codecs), seed)
+        problem = random_problem(
+            seed, most=most, objectives=("throughput",), codecs=codecs, carried=carried
+        )
+        _check(problem, seed)
 
 
 def test_a_large_network_is_proved() -> None:

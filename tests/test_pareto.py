@@ -50,14 +50,14 @@ def _check(problem: Problem, other: str, seed: int) -> int:
     return len(found)
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("other", ["energy", "cloud"])
-def test_the_front_is_whole(other: str) -> None:
-    sizes = [
-        _check(
-            random_problem(seed, most=3 if seed % 3 == 0 else 5, codecs=seed % 3 == 0), other, seed
-        )
-        for seed in range(150)
-    ]
+def test_the_front_is_whole(other: str, carried: bool) -> None:
+    sizes = []
+    for seed in range(50 if carried else 150):
+        codecs = seed % 3 == 0
+        problem = random_problem(seed, most=3 if codecs else 5, codecs=codecs, carried=carried)
+        sizes.append(_check(problem, other, seed))
     assert max(sizes) >= 4
 
 

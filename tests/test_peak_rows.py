@@ -12,9 +12,10 @@ from jointdnn_tvm.placement.peak_rows import peak_column
 from tests.random_problems import random_problem
 
 
-def test_the_peak_is_the_definitions() -> None:
+@pytest.mark.parametrize("carried", [False, True])
+def test_the_peak_is_the_definitions(carried: bool) -> None:
     for seed in range(40):
-        problem = random_problem(seed, most=5)
+        problem = random_problem(seed, most=5, carried=carried)
         both = [o.mobile or o.cloud for o in problem.operators]
         names = [o.name for o in problem.operators]
         problem = type(problem)(
@@ -27,9 +28,13 @@ def test_the_peak_is_the_definitions() -> None:
             program = Program()
             columns = [program.column(side, side) for side in sides]
             literals = {n: {column: 1.0} for n, column in zip(names, columns, strict=True)}
+            state = {n: 0.0 for n in names}
+            for tensor in problem.tensors:
+                if tensor.carried and tensor.producer:
+                    state[tensor.producer] += 2 * tensor.size_bytes
             weights = {
-                column: float(cost.memory_bytes)
-                for column, cost in zip(columns, both, strict=True)
+                column: cost.memory_bytes + state[name]
+                for name, column, cost in zip(names, columns, both, strict=True)
                 if cost is not None
             }
             peak = peak_column(problem, program, literals, {ONE: 0.0, **weights}, 1.0)

@@ -51,7 +51,7 @@ def test_what_is_written_is_read_back() -> None:
 
 def test_everything_that_can_be_written_is_read_back() -> None:
     for seed in range(50):
-        problem = random_problem(seed, codecs=True, chain=True, spreads=True)
+        problem = random_problem(seed, codecs=True, chain=True, spreads=True, carried=True)
         problem = with_blocks(with_limits(problem, seed), seed)
         assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
 
@@ -62,6 +62,16 @@ def test_blocks_need_a_chain() -> None:
     Problem.from_json(document)
     with pytest.raises(ProblemError, match="blocks need operators in a chain"):
         Problem.from_json({**document, "blocks": [_block()]})
+
+
+def test_what_is_carried_may_be_read_before_it_is_made_anew() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    weight = {"name": "w", "producer": "dense", "consumers": ["conv1", "dense"], "size_bytes": 8}
+    document["tensors"].append({**weight, "carried": True})
+    assert Problem.from_json(document).tensors[-1].carried
+    document["tensors"][-1]["carried"] = False
+    with pytest.raises(ProblemError, match="tensor 'w': consumer 'conv1' is not later"):
+        Problem.from_json(document)
 
 
 def test_optional_keys_may_be_absent_or_null() -> None:
@@ -107,6 +117,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("tensors.0.size_bytes", -1, "tensor 'x': size_bytes is -1"),
     ("tensors.0.output", 1, "tensor 'x': output must be true or false, not a number"),
     ("tensors.0.outputs", True, "tensor 'x' has an unknown key 'outputs'"),
+    ("tensors.0.carried", True, "tensor 'x' is carried: name the operator that makes"),
+    ("tensors.2.carried", True, "tensor 'y' is carried: name the operator that makes"),
+    ("tensors.1.carried", "yes", "tensor 't': carried must be true or false, not a text"),
     ("link", None, "link must be a JSON object, not null"),
     ("link.uplink_bps", 0, "link: uplink_bps is 0: a rate must be above 0"),
     ("link.downlink_bps", -5, "link: downlink_bps is -5"),

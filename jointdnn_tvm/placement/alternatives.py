@@ -100,20 +100,24 @@ def _why_impossible(problem: Problem, name: str) -> str:
     first, later = next(
         (first, later)
         for first in stuck[MOBILE]
-        for after in (_after(problem, first, reads=name == "dads"),)
+        for after in (_readers(problem, first) if name == "dads" else _later(problem, first),)
         for later in stuck[CLOUD]
         if later in after
     )
     return f"{first!r} runs on the cloud only and {later!r} after it on the mobile only"
 
 
-def _after(problem: Problem, name: str, *, reads: bool) -> set[str]:
-    """The operators later in the order, or (``reads``) those that need what an operator makes."""
-    later = [o.name for o in problem.operators[problem.positions[name] + 1 :]]
-    if not reads:
-        return set(later)
-    needs = {name}
-    for operator in later:
-        if any(t.producer in needs and operator in t.consumers for t in problem.tensors):
-            needs.add(operator)
-    return needs
+def _later(problem: Problem, name: str) -> set[str]:
+    """The operators that stand later in the order."""
+    return {o.name for o in problem.operators[problem.positions[name] + 1 :]}
+
+
+def _readers(problem: Problem, name: str) -> set[str]:
+    """The operators that need what an operator makes, in this run or in the next."""
+    found = {name}
+    waiting = [name]
+    for producer in waiting:
+        read = {c for t in problem.tensors if t.producer == producer for c in t.consumers} - found
+        found |= read
+        waiting += read
+    return found

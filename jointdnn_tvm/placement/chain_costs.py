@@ -39,6 +39,8 @@ class ChainCosts:
         self._into: list[list[Tensor]] = [[] for _ in problem.operators]
         self._made: list[list[Tensor]] = [[] for _ in problem.operators]
         for tensor in problem.tensors:
+            if tensor.carried:  # by the operator for itself: some of its weights
+                continue
             if tensor.consumers:
                 self._into[problem.positions[tensor.consumers[0]]].append(tensor)
             if tensor.producer is not None:

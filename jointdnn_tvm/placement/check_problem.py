@@ -121,11 +121,15 @@ def _check_tensors(tensors: tuple[Tensor, ...], positions: Mapping[str, int]) ->
         for name in (tensor.producer, *tensor.consumers):
             if name is not None and name not in positions:
                 raise ProblemError(f"{where} names operator {name!r}, which is not in operators")
+        if tensor.carried and (tensor.producer is None or tensor.output):
+            raise ProblemError(
+                f"{where} is carried: name the operator that makes its new value, and no output"
+            )
         if tensor.producer is None:
             if not tensor.consumers and not tensor.output:
                 raise ProblemError(f"{where} has no producer and no consumers: remove it")
             continue
-        for name in tensor.consumers:
+        for name in () if tensor.carried else tensor.consumers:
             if positions[name] <= positions[tensor.producer]:
                 raise ProblemError(
                     f"{where}: consumer {name!r} is not later than producer {tensor.producer!r}; "

@@ -55,18 +55,20 @@ def between_cut_vertices(problem: Problem) -> Segments:
 def _cuts(problem: Problem) -> list[int]:
     """The positions before which one tensor alone is alive, made by an operator."""
     order = problem.positions
-    spans = [
-        (-1 if t.producer is None else order[t.producer], max(order[c] for c in t.consumers))
-        for t in problem.tensors
-        if t.consumers
-    ]
     changes = [0] * (len(problem.operators) + 1)  # of the number alive, before each position
     made_by = [0] * (len(problem.operators) + 1)  # of the sum of their producers
-    for made, last in spans:
-        changes[made + 1] += 1
-        changes[last + 1] -= 1
-        made_by[made + 1] += made
-        made_by[last + 1] -= made
+    for tensor in problem.tensors:
+        ends = [order[name] for name in tensor.consumers]
+        made = -1 if tensor.producer is None else order[tensor.producer]
+        if tensor.carried:  # ties all between its ends, as if two were alive
+            first, last = min([made, *ends]), max([made, *ends])
+            changes[first + 1] += 2
+            changes[last + 1] -= 2
+        elif ends:
+            changes[made + 1] += 1
+            changes[max(ends) + 1] -= 1
+            made_by[made + 1] += made
+            made_by[max(ends) + 1] -= made
     cuts: list[int] = []
     alive = makers = 0
     for position in range(len(problem.operators)):
@@ -104,6 +106,6 @@ def _outer(tensor: Tensor, segment_of: Mapping[str, str]) -> Tensor | None:
     producer = None if tensor.producer is None else segment_of[tensor.producer]
     consumers = {segment_of[name]: None for name in tensor.consumers}
     consumers.pop(producer or "", None)
-    if not consumers and not tensor.output:
+    if not consumers and not tensor.output and not tensor.carried:
         return None
     return replace(tensor, producer=producer, consumers=tuple(consumers))

@@ -95,7 +95,9 @@ def evaluate(
         mobile_s + cloud_s + up_s + down_s + mobile_codec_s + cloud_codec_s + waits_s
     )
     spread_s = math.sqrt(math.fsum(cost.spread_s**2 for cost in mobile + cloud))
-    weights_bytes = sum(cost.memory_bytes for cost in mobile)
+    resident_bytes = sum(cost.memory_bytes for cost in mobile) + 2 * sum(
+        tensor.size_bytes for tensor in problem.tensors if _is_at_home(tensor, sides)
+    )
     return Metrics(
         latency_s=latency_s,
         deadline_s=latency_s + problem.limits.latency_sigmas * spread_s,
@@ -107,8 +109,8 @@ def evaluate(
             + [link.tail_j / 2] * switches
         ),
         cloud_s=math.fsum(cloud_s),
-        mobile_bytes=weights_bytes,
-        mobile_peak_bytes=weights_bytes + _most_held_bytes(problem, sides),
+        mobile_bytes=resident_bytes,
+        mobile_peak_bytes=resident_bytes + _most_held_bytes(problem, sides),
         error=math.fsum(codec.error for codec in up_codecs + down_codecs),
         bottleneck_s=max(
             map(math.fsum, (mobile_s + mobile_codec_s, up_s, cloud_s + cloud_codec_s, down_s))
@@ -174,7 +176,8 @@ def _most_held_bytes(problem: Problem, sides: Mapping[str, Side]) -> float:
 
     The mobile holds what it makes (or gets as an input) from that step on, and what it downloads
     from its first reader there on; until the last reader there, or to the end for an output that
-    it hands out. What is uploaded leaves in the step that makes it.
+    it hands out. What is uploaded leaves in the step that makes it. What is carried there is
+    resident instead; and when it comes from the cloud, there is a value of it all the time.
     """
     last = len(problem.operators) - 1
     changes = [0.0] * (last + 2)
@@ -186,10 +189,18 @@ def _most_held_bytes(problem: Problem, sides: Mapping[str, Side]) -> float:
     return max(itertools.accumulate(changes))
 
 
+def _is_at_home(tensor: Tensor, sides: Mapping[str, Side]) -> bool:
+    """Whether it is carried and lives on the mobile."""
+    return tensor.carried and tensor.producer is not None and sides[tensor.producer] == MOBILE
+
+
 def _held(problem: Problem, tensor: Tensor, sides: Mapping[str, Side]) -> tuple[int, int] | None:
     """The first and the last step in which the mobile holds a tensor."""
     order, producer = problem.positions, tensor.producer
     steps = [order[name] for name in tensor.consumers if sides[name] == MOBILE]
+    if tensor.carried:
+        comes = steps and not _is_at_home(tensor, sides)
+        return (0, len(problem.operators) - 1) if comes else None
     made_there = producer is None or sides[producer] == MOBILE
     if made_there:
         steps.append(0 if producer is None else order[producer])

@@ -2,7 +2,8 @@
 
 That is the side of the last operator, and where each tensor is that is still to be read: on the
 mobile, on the cloud, or on both. A network whose branches are few and short, as most are, has few
-such states before each operator, whatever its length.
+such states before each operator, whatever its length. What is carried may be read before it is
+known where it lives: until then, that is where it was read.
 """
 
 from __future__ import annotations
@@ -59,15 +60,17 @@ class Frontier:
         self._switch: list[_Option] = [((switch[0] + round(toll * UNIT), *switch[1:]), ())]
         self._reads: dict[int, list[Tensor]] = defaultdict(list)
         self._makes: dict[int, list[Tensor]] = defaultdict(list)
+        self._reads_early: dict[int, list[Tensor]] = defaultdict(list)  # before it is made anew
         self._last_reads: dict[str, int] = {}
         order = problem.positions
         for tensor in problem.tensors:
-            readers = {order[name] for name in tensor.consumers}
+            made = -1 if tensor.producer is None else order[tensor.producer]
+            readers = {order[name] for name in tensor.consumers} - {made}
             for reader in readers:
-                self._reads[reader].append(tensor)
+                (self._reads if reader > made else self._reads_early)[reader].append(tensor)
             self._last_reads[tensor.name] = max(readers, default=-1)
             if tensor.producer is not None:
-                self._makes[order[tensor.producer]].append(tensor)
+                self._makes[made].append(tensor)
         self.layers = self._list_layers()
 
     def _list_layers(self) -> list[list[list[Step]]]:
@@ -117,11 +120,15 @@ class Frontier:
                 where[tensor.name] = _BOTH
             if self._last_reads[tensor.name] == position:
                 del where[tensor.name]
+        for tensor in self._reads_early[position]:
+            where[tensor.name] = side if where.get(tensor.name, side) == side else _BOTH
         for tensor in self._makes[position]:
-            if comes_back and tensor.output:
-                options = _joined(options, self._crossing(tensor, CLOUD))
-            if tensor.consumers:
-                where[tensor.name] = _BOTH if comes_back and tensor.output else side
+            needed_on = where.pop(tensor.name, side)
+            if needed_on != side or (comes_back and tensor.output):
+                options = _joined(options, self._crossing(tensor, side))
+                needed_on = _BOTH
+            if self._last_reads[tensor.name] > position:
+                where[tensor.name] = needed_on
         return (None if is_last else side, tuple(where.items())), options
 
     def _crossing(self, tensor: Tensor, leaves: Side) -> list[_Option]:

@@ -47,6 +47,11 @@ class Measures(Generic[Number]):
         self._link: dict[str, Number] = {
             name: number(value) for name, value in vars(problem.link).items()
         }
+        self._carried: dict[str, Number] = {}
+        for tensor in problem.tensors:
+            if tensor.carried and tensor.producer is not None:
+                before = self._carried.get(tensor.producer, number(0))
+                self._carried[tensor.producer] = before + 2 * number(tensor.size_bytes)
 
     def operator(self, operator: Operator, side: Side) -> dict[str, Number] | None:
         """What an operator adds on a side, without blocks; None: it cannot run there."""
@@ -57,6 +62,8 @@ class Measures(Generic[Number]):
         if side == MOBILE:
             parts["energy"] = self._number(cost.energy_j)
             parts["weights"] = self._number(cost.memory_bytes)
+            if operator.name in self._carried:
+                parts["weights"] += self._carried[operator.name]
         return parts
 
     def seconds(self, side: Side, seconds: Number) -> dict[str, Number]:

@@ -3,7 +3,8 @@
 The mobile holds a tensor from the first to the last of certain steps: those of its readers
 there, the step that makes it there, and the last step for an output that it hands out. Whether
 such a step is at or before, and at or after, are columns that only grow along the order; where
-both are 1, the tensor is held.
+both are 1, the tensor is held. What is carried is there in all steps: on the mobile it counts among
+the weights; and from the cloud it comes when some reader is on the mobile.
 """
 
 from __future__ import annotations
@@ -28,17 +29,36 @@ def peak_column(
     ``on_mobile`` are the literals of the operators, and ``weights`` the sum of their weights.
     """
     peak, resident = (program.column(upper=float("inf")) for _ in range(2))
-    _require(program, resident, weights)
+    fetched: dict[int, float] = {}
     held: list[dict[int, float]] = [{resident: 1.0} for _ in problem.operators]
     for tensor in problem.tensors:
-        if tensor.size_bytes:
+        if tensor.carried and tensor.producer is not None:
+            home = on_mobile[tensor.producer]
+            readers = [on_mobile[name] for name in tensor.consumers]
+            if comes := _comes(program, [reader for reader in readers if reader != home], home):
+                fetched[comes] = tensor.size_bytes / unit_bytes
+        elif tensor.size_bytes:
             for step, literal in _held(problem, program, on_mobile, tensor):
                 for column, value in literal.items():
                     more = value * tensor.size_bytes / unit_bytes
                     held[step][column] = held[step].get(column, 0.0) + more
+    _require(program, resident, {**weights, **fetched})
     for terms in held:
         _require(program, peak, terms)
     return peak
+
+
+def _comes(program: Program, readers: list[Terms], home: Terms) -> int | None:
+    """A column that is 1 when a reader is on the mobile, and the home is not."""
+    if home == _ALWAYS or not any(readers):
+        return None
+    column = program.column()
+    for reader in readers:
+        least = dict(reader)
+        for part, value in home.items():
+            least[part] = least.get(part, 0.0) - value
+        _require(program, column, least)
+    return column
 
 
 def _held(

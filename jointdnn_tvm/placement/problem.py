@@ -71,7 +71,12 @@ class Codec:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value between operators; without a producer it is an input and starts on the mobile."""
+    """A value between operators; without a producer it is an input and starts on the mobile.
+
+    What is ``carried`` is made in one run of the operators for the next, such as a weight that is
+    trained. Its producer makes the new value; its consumers, which may stand before the producer,
+    read the present one. It lives on the producer's side, its home.
+    """
 
     name: str
     producer: str | None
@@ -79,6 +84,7 @@ class Tensor:
     size_bytes: float
     output: bool = False
     codecs: tuple[Codec, ...] = ()
+    carried: bool = False
 
     @property
     def encodings(self) -> tuple[Codec, ...]:
@@ -123,7 +129,8 @@ class Limits:
     """What a placement may take of each resource; None is no limit.
 
     The deadline holds for the mean latency plus ``latency_sigmas`` standard deviations.
-    ``max_mobile_bytes`` bounds the resident bytes of the mobile's operators, and
+    ``max_mobile_bytes`` bounds the resident bytes of the mobile's operators and of what is carried
+    there, of which the present value and the new one have each their own; and
     ``max_mobile_peak_bytes`` these and the tensors that the mobile holds at the same time.
     """
 
@@ -177,10 +184,12 @@ class Problem:
 
     @property
     def is_chain(self) -> bool:
-        """Whether each operator reads the one before it and nothing else."""
+        """Whether each operator reads the one before it and nothing else, but what it carries."""
         order = self.positions
         return all(
-            order[name] == (0 if tensor.producer is None else order[tensor.producer] + 1)
+            name == tensor.producer
+            if tensor.carried
+            else order[name] == (0 if tensor.producer is None else order[tensor.producer] + 1)
             for tensor in self.tensors
             for name in tensor.consumers
         )

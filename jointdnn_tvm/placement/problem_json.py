@@ -112,11 +112,11 @@ def _tensor(entry: object) -> Tensor:
     name = _entry_name("tensors", entry)
     where = f"tensor {name!r}"
     fields = _object(
-        where, entry, ("name", "producer", "consumers", "size_bytes"), ("output", "codecs")
+        where,
+        entry,
+        ("name", "producer", "consumers", "size_bytes"),
+        ("output", "codecs", "carried"),
     )
-    output = fields.get("output", False)
-    if not isinstance(output, bool):
-        raise ProblemError(f"{where}: output must be true or false, not {_json_type(output)}")
     producer = fields["producer"]
     return Tensor(
         name=name,
@@ -126,11 +126,12 @@ def _tensor(entry: object) -> Tensor:
             for consumer in _list(f"{where}: consumers", fields["consumers"])
         ),
         size_bytes=check_number(f"{where}: size_bytes", fields["size_bytes"]),
-        output=output,
+        output=_flag(f"{where}: output", fields.get("output", False)),
         codecs=tuple(
             _codec(where, codec)
             for codec in _optional_list(f"{where}: codecs", fields.get("codecs"))
         ),
+        carried=_flag(f"{where}: carried", fields.get("carried", False)),
     )
 
 
@@ -222,6 +223,12 @@ def _list(where: str, value: object) -> list[Any]:
 
 def _optional_list(where: str, value: object) -> list[Any]:
     return [] if value is None else _list(where, value)
+
+
+def _flag(where: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ProblemError(f"{where} must be true or false, not {_json_type(value)}")
+    return value
 
 
 def _text(where: str, value: object) -> str:

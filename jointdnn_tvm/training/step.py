@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.errors import ModelError
-from jointdnn_tvm.graph import Graph
-from jointdnn_tvm.network import TensorSpec
+from jointdnn_tvm.graph import Placement
+from jointdnn_tvm.network import Placeable, TensorSpec
 from jointdnn_tvm.passes.append_backward import append_backward
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.passes.main_function import extend_main
-from jointdnn_tvm.passes.pipeline import grouping
-from jointdnn_tvm.passes.read_graph import read_graph
+from jointdnn_tvm.passes.pipeline import partitioning_exactly
 from jointdnn_tvm.runtime.masks import DropoutMask
 from jointdnn_tvm.training.losses import Loss
 from jointdnn_tvm.training.optimizers import Optimizer
@@ -29,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class TrainingStep:
+class TrainingStep(Placeable):
     """A step of training, ready to be grouped, placed or compiled like any network.
 
     `module` has one function, `main`. Its parameters are the inputs, the dropout masks, the
@@ -52,15 +50,10 @@ class TrainingStep:
     stored: tuple[StateTensor, ...]
     """How those of the state that come from the file are stored."""
 
-    @cached_property
-    def grouped(self) -> tvm.IRModule:
-        """The module with its operators outlined into groups."""
-        return grouping()(self.module)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The groups and the tensors between them, as plain data."""
-        return read_graph(self.grouped)
+    def partitioned(self, placement: Placement) -> tvm.IRModule:
+        """One public function for each stage, which gives the same bits wherever stages end."""
+        with tvm.transform.PassContext(opt_level=3):
+            return partitioning_exactly(placement)(self.grouped)
 
 
 def training_step(
