@@ -29,8 +29,9 @@ from own_process import ScriptError, answer_of
 
 from jointdnn_tvm.cli.console import note
 
-NETWORKS = ("small_cnn", "squeezenet", "resnet50", "bvlc_alexnet")
-_RATE = 1e-8  # random weights: with more, losses of deep networks tell nothing
+_RATES = {"small_cnn": 1e-2, "squeezenet": 1e-3, "resnet50": 1e-10, "bvlc_alexnet": 1e-5}
+"""Each network, and a rate at which it learns a little: with random weights, losses are steep."""
+NETWORKS = tuple(_RATES)
 _MOMENTUM = 0.9
 _CHECKED_STEPS = 3
 
@@ -83,12 +84,13 @@ def _mean(ratios: Sequence[float]) -> float:
 
 def _compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One network, in this process."""
+    rate = _RATES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = _network(name, Path(folder), options.batch)
         begin = time.perf_counter()
-        ours, shape, label = _our_step(path)
+        ours, shape, label = _our_step(path, rate)
         build_s = time.perf_counter() - begin
-        steps = {"ours": ours, "pytorch": _torch_step(path)}
+        steps = {"ours": ours, "pytorch": _torch_step(path, rate)}
         rng = np.random.default_rng(0)
         x, y = rng.standard_normal(shape).astype(np.float32), rng.integers(0, 5, label)
         losses = {who: [step(x, y) for _ in range(_CHECKED_STEPS)] for who, step in steps.items()}
@@ -144,7 +146,7 @@ def _tasks() -> Any:
     return training_models
 
 
-def _our_step(path: Path) -> tuple[Step, tuple[int, ...], tuple[int, ...]]:
+def _our_step(path: Path, rate: float) -> tuple[Step, tuple[int, ...], tuple[int, ...]]:
     """The step, and the shapes of its input and its labels."""
     from jointdnn_tvm.training.host_trainer import HostTrainer
     from jointdnn_tvm.training.losses import CrossEntropy
@@ -158,12 +160,12 @@ def _our_step(path: Path) -> tuple[Step, tuple[int, ...], tuple[int, ...]]:
     assert step.label is not None
 
     def take(x: Array, y: Array) -> float:
-        return trainer.step({given.name: x}, y, learning_rate=_RATE)
+        return trainer.step({given.name: x}, y, learning_rate=rate)
 
     return take, given.shape, step.label.shape
 
 
-def _torch_step(path: Path) -> Step:
+def _torch_step(path: Path, rate: float) -> Step:
     import torch
     from torch_network import scores_of, take_constants, trainable
 
@@ -171,7 +173,7 @@ def _torch_step(path: Path) -> Step:
     model = onnx.load(path)
     values = take_constants(model)
     weights = [v.requires_grad_() for v in trainable(model, values).values()]
-    mover = torch.optim.SGD(weights, _RATE, momentum=_MOMENTUM)
+    mover = torch.optim.SGD(weights, rate, momentum=_MOMENTUM)
     (name,) = (v.name for v in model.graph.input if v.name not in values)
 
     def take(x: Array, y: Array) -> float:
