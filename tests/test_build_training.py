@@ -39,10 +39,10 @@ def test_manifest_describes_the_step(step: TrainingStep, made: Bundle) -> None:
     entry = manifest.training
     assert entry is not None
     assert entry.loss == step.graph.outputs[0]
-    assert entry.label == Label("label", None)
+    assert entry.label == Label("label", 3)
     assert [mask.shape for mask in entry.masks] == [mask.shape for mask in step.masks]
     assert list(entry.numbers) == list(step.numbers)
-    assert entry.optimizer == step.optimizer.numbers
+    assert entry.optimizer == step.step_numbers
 
 
 def test_homes_are_where_next_values_are_made(step: TrainingStep, made: Bundle) -> None:

@@ -75,6 +75,7 @@ def mlp(tmp_path_factory: pytest.TempPathFactory, unsplit: Callable[[str], Unspl
 def _placements() -> list[Any]:
     slow = pytest.mark.slow
     found = [pytest.param("mlp", seed) for seed in range(4)]
+    found += [pytest.param("mlp-accumulated", 1)]
     found += [pytest.param("mlp", seed, marks=slow) for seed in range(4, 20)]
     found += [pytest.param("mlp-sgd", seed, marks=slow) for seed in range(10)]
     found += [pytest.param("small_cnn", 0)]
@@ -223,6 +224,10 @@ NAN = np.full((4, 6), np.nan, np.float32)
             r"the label is int64\[3\]; the network takes int64\[4\]",
         ),
         ({"label": np.zeros(4, np.int32)}, r"the label is int32\[4\]"),
+        (
+            {"label": np.array([0, 3, 1, 1])},
+            "holds class 3; the network tells classes 0 to 2 apart",
+        ),
         (
             {"x": NAN},
             "step 3 .*: the step is not taken; lower the learning rate, or look",

@@ -36,18 +36,24 @@ class Case:
     optimizer: Optimizer
     batch_norm: Any = "frozen"
     clip_norm: float | None = None
+    accumulate: int = 1
 
     def step(self, folder: Path) -> TrainingStep:
         task = self.task
         network = load_trainable(
             task.model(folder), {task.input: task.shape}, batch_norm=self.batch_norm, dropout=True
         )
-        return training_step(network, CrossEntropy(), self.optimizer, clip_norm=self.clip_norm)
+        return training_step(
+            *(network, CrossEntropy(), self.optimizer),
+            clip_norm=self.clip_norm,
+            accumulate=self.accumulate,
+        )
 
 
 CASES = {
     "mlp": Case(MLP, Adam()),
     "mlp-sgd": Case(MLP, Sgd()),
+    "mlp-accumulated": Case(MLP, Adam(), clip_norm=0.5, accumulate=3),
     "small_cnn": Case(TASKS["small_cnn"], Sgd(momentum=0.9), batch_norm="batch"),
     "transformer": Case(TASKS["transformer"], AdamW(), clip_norm=1.0),
 }

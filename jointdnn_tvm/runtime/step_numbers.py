@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SUM_GOES_ON, UPDATE_IS_DUE = "sum_goes_on", "update_is_due"
+"""Of several steps whose mean gradient moves the weights: not the first, and the last."""
+
 
 @dataclass(frozen=True)
 class StepNumbers:
@@ -23,6 +26,6 @@ class StepNumbers:
             numbers["step_size"] = learning_rate / (1 - first**update)
             numbers["square_correction"] = (1 - second**update) ** -0.5
         if self.accumulate > 1:
-            numbers["sum_goes_on"] = float((step - 1) % self.accumulate > 0)
-            numbers["update_is_due"] = float(step % self.accumulate == 0)
+            numbers[SUM_GOES_ON] = float((step - 1) % self.accumulate > 0)
+            numbers[UPDATE_IS_DUE] = float(step % self.accumulate == 0)
         return numbers

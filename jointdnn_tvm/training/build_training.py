@@ -91,7 +91,7 @@ def _training_entry(step: TrainingStep, placement: Placement) -> TrainingEntry:
     graph = step.graph
     params = iter(graph.inputs[len(step.inputs) :])
     masks = tuple(replace(mask, name=next(params)) for mask in step.masks)
-    label = None if step.label is None else Label(next(params), None)
+    label = None if step.label is None else Label(next(params), step.label.classes)
     numbers = {name: next(params) for name in step.numbers}
     loss, *new = graph.outputs
     producers = {tensor.name: tensor.producer for tensor in graph.tensors}
@@ -102,7 +102,7 @@ def _training_entry(step: TrainingStep, placement: Placement) -> TrainingEntry:
         assert producer is not None  # a result that is a parameter has a group of its own
         home = placement[producer]
         carried.append(Carried(tensor, value, home, sources.get(tensor)))
-    return TrainingEntry(loss, label, masks, numbers, step.optimizer.numbers, tuple(carried))
+    return TrainingEntry(loss, label, masks, numbers, step.step_numbers, tuple(carried))
 
 
 def _with_next_values(entry: TrainingEntry, codecs: Mapping[str, str]) -> dict[str, str]:

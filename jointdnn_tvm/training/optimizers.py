@@ -7,11 +7,12 @@ of the graph; so is the learning rate, which may follow any schedule. The formul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from tvm import relax
 
+from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.runtime.step_numbers import StepNumbers
 
 op = relax.op
@@ -129,3 +130,22 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "adamw": AdamW,
 }
 """With the usual settings, by the names that a user gives."""
+
+
+def optimizer_named(name: str, **settings: float | None) -> Optimizer:
+    """The optimizer of a name, with these of its settings in place of the usual ones.
+
+    A setting of None is left as it is.
+
+    Raises:
+        ModelError: there is none of this name, or it has no such setting.
+    """
+    if name not in OPTIMIZERS:
+        raise ModelError(f"no optimizer is named '{name}'; there are {', '.join(OPTIMIZERS)}")
+    optimizer: Any = OPTIMIZERS[name]()
+    given = {key: value for key, value in settings.items() if value is not None}
+    unknown = given.keys() - {field.name for field in fields(optimizer)}
+    if unknown:
+        raise ModelError(f"optimizer '{name}' has no {min(unknown)}; leave it out")
+    changed: Optimizer = replace(optimizer, **given)
+    return changed
