@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from jointdnn_tvm.offering import offer_codecs
     from jointdnn_tvm.placement import Limits
     from jointdnn_tvm.planning import Plan
+    from jointdnn_tvm.runtime.open_training import open_training
     from jointdnn_tvm.runtime.session import Session, open_session
+    from jointdnn_tvm.runtime.trainer import Trainer
     from jointdnn_tvm.targets import load_link as link
     from jointdnn_tvm.targets import load_target as target
+    from jointdnn_tvm.training.build_training import build_training
     from jointdnn_tvm.training.step_plan import plan_training
 
 __version__ = "0.1.0"
@@ -42,7 +45,9 @@ __all__ = [
     "Network",
     "Plan",
     "Session",
+    "Trainer",
     "build",
+    "build_training",
     "compile",
     "estimate",
     "find_path",
@@ -52,6 +57,7 @@ __all__ = [
     "measure_stages",
     "offer_codecs",
     "open_session",
+    "open_training",
     "plan",
     "plan_by_stages",
     "plan_training",
@@ -68,7 +74,9 @@ _HOMES = {
     "Network": ("network", "Network"),
     "Plan": ("planning", "Plan"),
     "Session": ("runtime.session", "Session"),
+    "Trainer": ("runtime.trainer", "Trainer"),
     "build": ("building", "build"),
+    "build_training": ("training.build_training", "build_training"),
     "compile": ("api", "compile"),
     "estimate": ("estimating", "estimate"),
     "find_path": ("api", "find_path"),
@@ -78,6 +86,7 @@ _HOMES = {
     "measure_stages": ("measuring", "measure_stages"),
     "offer_codecs": ("offering", "offer_codecs"),
     "open_session": ("runtime.session", "open_session"),
+    "open_training": ("runtime.open_training", "open_training"),
     "plan": ("api", "plan"),
     "plan_by_stages": ("api", "plan_by_stages"),
     "plan_training": ("training.step_plan", "plan_training"),

@@ -22,7 +22,8 @@ from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
 from jointdnn_tvm.passes.pipeline import partitioning
 from jointdnn_tvm.placement import PLAIN, Side
 from jointdnn_tvm.planning import Plan
-from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry, library_name
+from jointdnn_tvm.runtime.bundle_names import library_name
+from jointdnn_tvm.runtime.manifest import Manifest, Port, StageEntry, TensorEntry
 from jointdnn_tvm.stage_library import compile_stages
 from jointdnn_tvm.targets import TargetProfile
 
@@ -49,10 +50,31 @@ def build(
         insert = InsertBoundaryCodec(split, stages, quantised) if quantised else None
         module = partitioning(placement, insert)(network.grouped)
     profiles: dict[Side, TargetProfile] = {"mobile": plan.mobile, "cloud": plan.cloud}
-    shared = fallback and plan.mobile == plan.cloud
+    halves, taken = compile_halves(
+        module, stages, network.weights, profiles, fallback=fallback, dump_ir=dump_ir
+    )
+    tensors = tensor_entries(network.graph, stages, plan.answer.codecs, quantised)
+    return Bundle(_manifest(network, plan, stages, tensors, fallback, taken), halves)
+
+
+def compile_halves(
+    module: tvm.IRModule,
+    stages: Sequence[Stage],
+    weights: Mapping[str, Array],
+    profiles: Mapping[Side, TargetProfile],
+    *,
+    fallback: bool,
+    dump_ir: Path | None = None,
+) -> tuple[dict[Side, Half], dict[Side, Weights]]:
+    """Compile the stages of a partitioned module for the sides that have any.
+
+    Returns what each side runs, and the weights that its functions take. BuildError says which
+    side failed, and why.
+    """
+    shared = fallback and profiles["mobile"] == profiles["cloud"]
     halves: dict[Side, Half] = {}
     taken: dict[Side, Weights] = {}
-    packed = _PackedWeights(network.weights)
+    packed = _PackedWeights(weights)
     with tempfile.TemporaryDirectory(prefix="jointdnn-build-") as folder:
         for side, profile in profiles.items():
             held = [s.name for s in stages if s.side == side or (side == "mobile" and fallback)]
@@ -64,10 +86,9 @@ def build(
             else:
                 dump = dump_ir / side if dump_ir else None
                 taken[side] = compile_stages(module, held, profile, library, dump_ir=dump)
-            weights = {w.name: packed.get(w) for ws in taken[side].values() for w in ws}
-            halves[side] = Half(library.read_bytes(), weights)
-    tensors = _tensor_entries(network.graph, stages, plan.answer.codecs, quantised)
-    return Bundle(_manifest(network, plan, stages, tensors, fallback, taken), halves)
+            needed = {w.name: packed.get(w) for ws in taken[side].values() for w in ws}
+            halves[side] = Half(library.read_bytes(), needed)
+    return halves, taken
 
 
 class _PackedWeights:
@@ -99,11 +120,16 @@ def _manifest(
         inputs=_ports(network.inputs, graph.inputs),
         outputs=_ports(network.outputs, graph.outputs),
         tensors=tensors,
-        stages=tuple(_stage_entry(s, taken) for s in stages),
+        stages=stage_entries(stages, taken),
         fallback=fallback,
         plan=plan.to_json(),
         files={},
     )
+
+
+def stage_entries(stages: Sequence[Stage], taken: Mapping[Side, Weights]) -> tuple[StageEntry, ...]:
+    """The stages as a manifest has them, with the weights that each side's functions take."""
+    return tuple(_stage_entry(stage, taken) for stage in stages)
 
 
 def _stage_entry(stage: Stage, taken: Mapping[Side, Weights]) -> StageEntry:
@@ -119,7 +145,7 @@ def _ports(specs: Sequence[Any], tensors: Sequence[str]) -> tuple[Port, ...]:
     return tuple(Port(spec.name, name) for spec, name in zip(specs, tensors, strict=True))
 
 
-def _tensor_entries(
+def tensor_entries(
     graph: Graph,
     stages: Sequence[Stage],
     codecs: Mapping[str, str],

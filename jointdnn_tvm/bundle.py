@@ -14,23 +14,27 @@ import numpy as np
 
 from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.placement import Side
+from jointdnn_tvm.runtime.bundle_names import library_name, state_name, weights_name
 from jointdnn_tvm.runtime.manifest import (
     FORMAT,
     MANIFEST,
     Manifest,
     file_entry,
-    library_name,
-    weights_name,
 )
 from jointdnn_tvm.runtime.weights import write_weights
 
 
 @dataclass(frozen=True)
 class Half:
-    """What one side runs: its linked library, and the weights that its stages read."""
+    """What one side runs: its linked library, and the weights that its stages read.
+
+    `state` is what a step of training changes, before the first one; it may lack what starts as
+    zeros. None: nothing changes.
+    """
 
     library: bytes
     weights: Mapping[str, np.ndarray[Any, Any]]
+    state: Mapping[str, np.ndarray[Any, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Bundle:
         for side, half in self.halves.items():
             (folder / library_name(side)).write_bytes(half.library)
             write_weights(folder / weights_name(side), half.weights)
+            if half.state is not None:
+                write_weights(folder / state_name(side), half.state)
         files = {p.name: file_entry(p) for p in sorted(folder.iterdir())}
         manifest = replace(self.manifest, files=files)
         (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")

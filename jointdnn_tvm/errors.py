@@ -13,6 +13,7 @@
     ├── BundleError       a bundle on disk: missing, damaged, foreign, too new
     ├── CodecError        an encoded tensor: damaged, too large, of another version
     └── RunError          inputs that do not fit, outputs that differ
+        └── DivergedError training left the finite numbers; the last good step is kept
 
 A message says what happened, to which file or operator, and the next thing to do, in one line.
 """
@@ -60,3 +61,7 @@ class CodecError(JointdnnError):
 
 class RunError(JointdnnError):
     """Inputs do not fit the network, or the answer is wrong."""
+
+
+class DivergedError(RunError):
+    """A loss or a weight is no finite number; the step is not taken."""

@@ -12,7 +12,7 @@ from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.passes.gradients.adjoint import Adjoint
 from jointdnn_tvm.passes.gradients.rules import RULES, missing_gradient
 from jointdnn_tvm.passes.layouts import dims
-from jointdnn_tvm.passes.main_function import extend_main
+from jointdnn_tvm.passes.main_function import extend_main, result_fields
 
 
 def append_backward(module: tvm.IRModule, wanted: Sequence[str]) -> tvm.IRModule:
@@ -36,11 +36,11 @@ def append_backward(module: tvm.IRModule, wanted: Sequence[str]) -> tvm.IRModule
     sources = [params[name] for name in wanted]
     (block,) = main.body.blocks
     varying = _varying(block.bindings, sources)
+    loss, *_ = result_fields(main)
+    used = _check_all_have_gradients(block.bindings, varying, loss)
 
     def extend(builder: relax.BlockBuilder, fields: list[Any]) -> list[Any]:
         backward = _Backward(builder, varying)
-        loss = fields[0]
-        used = _check_all_have_gradients(block.bindings, varying, loss)
         backward.start(loss)
         for binding in reversed(used):
             backward.step(binding)

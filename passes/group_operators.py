@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.passes.attributes import GROUP, GROUP_KEY, OPERATORS
+from jointdnn_tvm.passes.layouts import has_static_shape
 from jointdnn_tvm.passes.main_function import without_main
 from jointdnn_tvm.passes.substitute import substitution
 
@@ -19,12 +21,12 @@ _JOINING = frozenset(
     f"relax.{name}"
     for name in """
         abs acos acosh add asin asinh astype atan atanh bitwise_and bitwise_not bitwise_or
-        bitwise_xor ceil clip cos cosh divide equal erf exp expand_dims flatten floor floor_divide
-        floor_mod greater greater_equal isfinite isinf isnan left_shift less less_equal log
-        log_add_exp logical_and logical_not logical_or logical_xor maximum minimum mod multiply
-        negative nn.gelu nn.gelu_tanh nn.leakyrelu nn.prelu nn.relu nn.relu6 nn.selu nn.silu
-        nn.softplus not_equal permute_dims power reshape right_shift round rsqrt sigmoid sign sin
-        sinh sqrt square squeeze subtract tan tanh trunc where
+        bitwise_xor ceil clip cos cosh divide equal erf exp expand_dims flatten flip floor
+        floor_divide floor_mod greater greater_equal isfinite isinf isnan left_shift less
+        less_equal log log_add_exp logical_and logical_not logical_or logical_xor maximum minimum
+        mod multiply negative nn.gelu nn.gelu_tanh nn.leakyrelu nn.prelu nn.relu nn.relu6 nn.selu
+        nn.silu nn.softplus not_equal permute_dims power reshape right_shift round rsqrt sigmoid
+        sign sin sinh sqrt square squeeze subtract tan tanh trunc where
     """.split()  # noqa: SIM905 - a list would take a line a name
 )
 
@@ -34,9 +36,13 @@ class GroupOperators:
     """Turn `main` into calls of private functions, one an operator group.
 
     An anchor (convolution, dense, pooling, concat, …) opens a group; an elementwise operator joins
-    the latest group that feeds it. So groups are numbered in topological order and every edge goes
-    from a lower to the same or a higher number: no path leaves a group and comes back (convex).
-    What depends on weights alone is computed inside each group that reads it.
+    the latest group that feeds it, unless that gives it single numbers only. So groups are numbered
+    in topological order and every edge goes from a lower to the same or a higher number: no path
+    leaves a group and comes back (convex).
+    Elementwise operators over inputs alone go where the elementwise operator goes that reads them,
+    such as the momentum of a weight to its gradient, or into a group of their own.
+    What depends on weights alone is computed inside each group that reads it, and so is a
+    transposition that only products read: they read what it was made of.
     """
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
@@ -81,6 +87,9 @@ class _Flow:
         self._taken = [p.name for p in main.params] + taken
         self._group_of: dict[relax.Var, _Group] = {}
         self._from_weights: dict[relax.Var, relax.VarBinding] = {}
+        self._waiting: dict[relax.Var, relax.VarBinding] = {}  # elementwise, over inputs alone
+        self._turned: dict[relax.Var, relax.VarBinding] = {}  # transposed for products
+        self._for_products = _read_by_products(main)
         self.groups: list[_Group] = []
         self.outputs = [self._output(v) for v in self._collect(main)]
         self._connect()
@@ -101,18 +110,52 @@ class _Flow:
 
     def _add(self, binding: relax.VarBinding) -> None:
         used = relax.analysis.free_vars(binding.value)
-        if not any(v in self._inputs or v in self._group_of for v in used):
+        found = (self._inputs, self._group_of, self._waiting, self._turned)
+        if not any(v in known for v in used for known in found):
             self._from_weights[binding.var] = binding
+        elif binding.var in self._for_products and _swaps_last_two(binding.value):
+            self._turned[binding.var] = binding
+        elif not _joins(binding.value):
+            self._open_for(binding)
+        else:
+            self._join(binding, [v for v in used if v in self._group_of])
+
+    def _open_for(self, binding: relax.VarBinding) -> None:
+        for var in relax.analysis.free_vars(binding.value):
+            self._settle(var)
+        self._put(binding, self._open(_kind(binding.value)))
+
+    def _join(self, binding: relax.VarBinding, fed_by: list[relax.Var]) -> None:
+        """Add an elementwise operator, which these variables of groups feed."""
+        latest = max((self._group_of[v] for v in fed_by), key=lambda g: g.index, default=None)
+        if latest is None:
+            self._waiting[binding.var] = binding
             return
-        feeding = [self._group_of[v] for v in used if v in self._group_of]
-        latest = max(feeding, key=lambda g: g.index, default=None)
-        if latest is None or not _joins(binding.value):
+        given = [v for v in fed_by if self._group_of[v] is latest]
+        if all(_is_one_number(v) for v in given) and not _is_one_number(binding.var):
             latest = self._open(_kind(binding.value))
-        latest.bindings.append(binding)
-        self._group_of[binding.var] = latest
+        self._put(binding, latest)
+
+    def _put(self, binding: relax.VarBinding, group: _Group) -> None:
+        """Into a group, behind what it reads of those that wait."""
+        for var in relax.analysis.free_vars(binding.value):
+            if var in self._waiting:
+                self._put(self._waiting.pop(var), group)
+        group.bindings.append(binding)
+        self._group_of[binding.var] = group
+
+    def _settle(self, var: relax.Var) -> None:
+        """Give a variable that waits, or of which one that is transposed was made, its group."""
+        if var in self._turned:
+            for source in relax.analysis.free_vars(self._turned[var].value):
+                self._settle(source)
+        if var in self._waiting:
+            binding = self._waiting.pop(var)
+            self._put(binding, self._open(_kind(binding.value)))
 
     def _output(self, value: relax.Expr) -> relax.Var:
         """Give an output that no group computes a group of its own that hands it out."""
+        self._settle(value)
         if value in self._group_of:
             return value
         var = relax.Var("output", value.ty)
@@ -143,20 +186,43 @@ class _Flow:
         sunk: dict[relax.Var, relax.VarBinding] = {}
         for var in (v for b in group.bindings for v in relax.analysis.free_vars(b.value)):
             self._sink(var, sunk, group)
+        group.bindings = [*sunk.values(), *group.bindings]
+        for var in (v for b in group.bindings for v in relax.analysis.free_vars(b.value)):
             outside = var in self._inputs or self._group_of.get(var, group) is not group
             if outside and var not in group.inputs:
                 group.inputs.append(var)
-        group.bindings = [*sunk.values(), *group.bindings]
 
     def _sink(self, var: relax.Var, sunk: dict[relax.Var, relax.VarBinding], group: _Group) -> None:
-        """Let the group compute by itself what depends on weights alone."""
+        """Let the group compute by itself what depends on weights alone, or is transposed."""
         if var in self._weights and var not in group.weights:
             group.weights.append(var)
-        elif var in self._from_weights and var not in sunk:
-            binding = self._from_weights[var]
+        binding = self._from_weights.get(var, self._turned.get(var))
+        if binding is not None and var not in sunk:
             for used in relax.analysis.free_vars(binding.value):
                 self._sink(used, sunk, group)
             sunk[var] = binding
+
+
+def _read_by_products(main: relax.Function) -> set[relax.Var]:
+    """The variables that nothing but matrix products reads."""
+    products: set[relax.Var] = set()
+    others = set(relax.analysis.free_vars(main.body.body))
+    for binding in main.body.blocks[0].bindings:
+        is_product = getattr(getattr(binding.value, "op", None), "name", "") == "relax.matmul"
+        (products if is_product else others).update(relax.analysis.free_vars(binding.value))
+    return products - others
+
+
+def _swaps_last_two(value: relax.Expr) -> bool:
+    if getattr(getattr(value, "op", None), "name", "") != "relax.permute_dims":
+        return False
+    last = len(value.ty.shape) - 1
+    axes = range(last, -1, -1) if value.attrs.axes is None else value.attrs.axes
+    return last > 0 and [int(axis) for axis in axes] == [*range(last - 1), last, last - 1]
+
+
+def _is_one_number(var: relax.Var) -> bool:
+    return has_static_shape(var) and math.prod(int(d) for d in var.ty.shape) == 1
 
 
 def _joins(value: relax.Expr) -> bool:

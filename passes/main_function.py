@@ -22,6 +22,14 @@ def with_num_input(module: tvm.IRModule, count: int) -> tvm.IRModule:
     return changed
 
 
+def result_fields(main: relax.Function) -> list[Any]:
+    """What `main`, one dataflow block that returns a tuple, returns."""
+    (block,) = main.body.blocks
+    body = main.body.body
+    made = [binding.value for binding in block.bindings if binding.var.same_as(body)]
+    return list((made or [body])[0].fields)
+
+
 Extension = Callable[[relax.BlockBuilder, list[Any]], Sequence[Any]]
 """Emits what comes after `main`, given the fields of its result; returns the fields of the new."""
 
@@ -42,15 +50,12 @@ def extend_main(
     params = list(main.params) if params is None else list(params)
     attributes = dict(main.attrs) | ({} if num_input is None else {"num_input": num_input})
     builder = relax.BlockBuilder(without_main(module))
-    result = main.body.body
+    fields = result_fields(main)
     with builder.function("main", params, attrs=attributes):
         with builder.dataflow():
             for binding in block.bindings:
-                if binding.var.same_as(main.body.body):
-                    result = binding.value
-                else:
+                if not binding.var.same_as(main.body.body):
                     builder.emit_normalized(binding)
-            fields = extension(builder, list(result.fields))
-            output = builder.emit_output(relax.Tuple(list(fields)))
+            output = builder.emit_output(relax.Tuple(list(extension(builder, fields))))
         builder.emit_func_output(output)
     return relax.transform.DeadCodeElimination(["main"])(builder.finalize())

@@ -15,6 +15,7 @@ from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.gradients.rules import LEGALIZATIONS
 from jointdnn_tvm.passes.group_operators import GroupOperators
 from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
+from jointdnn_tvm.passes.keep_groups_apart import DropGroupEnds, KeepGroupsApart
 from jointdnn_tvm.passes.lower_blocks import LowerBlocks
 from jointdnn_tvm.passes.partition_by_placement import PartitionByPlacement
 from jointdnn_tvm.passes.schedule_for_cpu import ScheduleForCpu
@@ -47,6 +48,13 @@ def partitioning(
             *([codecs] if codecs else []),
         ],
         name="partitioning",
+    )
+
+
+def partitioning_exactly(placement: Mapping[str, Side]) -> tvm.transform.Sequential:
+    """Operator groups to one function a stage, which gives the same bits wherever stages end."""
+    return tvm.transform.Sequential(
+        [partitioning(placement), KeepGroupsApart()], name="partitioning"
     )
 
 
@@ -114,6 +122,7 @@ _KERNELS = (
     relax.transform.AnnotateTIROpPattern(),
     relax.transform.FuseOps(),
     relax.transform.FuseTIR(),
+    DropGroupEnds(),
     relax.transform.RewriteDataflowReshape(),  # it looks for blocks, all of them still here
     relax.transform.DeadCodeElimination(),
     DropScopeMarks(),

@@ -7,44 +7,18 @@ trained may have one form only, from which the weight of the file can be made ag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.passes.main_function import without_main
 from jointdnn_tvm.passes.substitute import substitution
-
-Array = np.ndarray[Any, Any]
+from jointdnn_tvm.runtime.form import Form, Move
 
 _MOVES = ("relax.permute_dims",)
 _VIEWS = ("relax.reshape", "relax.expand_dims", "relax.squeeze", "relax.flatten")
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a weight is stored: what is done to the array in the file, step by step."""
-
-    shape: tuple[int, ...]
-    """Of the array in the file."""
-    steps: tuple[tuple[int, ...] | list[int], ...] = ()
-    """A tuple is an order of dimensions, a list a shape."""
-
-    def of(self, array: Array) -> Array:
-        """The stored array, of the one in the file."""
-        for step in self.steps:
-            array = array.transpose(step) if isinstance(step, tuple) else array.reshape(step)
-        return np.ascontiguousarray(array)
-
-    def undo(self, stored: Array) -> Array:
-        """The array in the file, of the stored one."""
-        places = self.of(np.arange(stored.size).reshape(self.shape))
-        array = np.empty(stored.size, stored.dtype)
-        array[places.ravel()] = stored.ravel()
-        return array.reshape(self.shape)
 
 
 def store_weights(
@@ -90,27 +64,30 @@ def store_weights(
 
 def _agreed(
     param: relax.Var, readers: dict[relax.Var, list[Any]]
-) -> tuple[list[Any], list[list[relax.Var]], list[int]]:
+) -> tuple[list[Move], list[list[relax.Var]], list[int]]:
     """The steps that all readers take first, the variables after each, and the last shape."""
-    steps: list[Any] = []
+    steps: list[Move] = []
     same, shape = [[param]], dims(param)
     while True:
         reading = [binding for var in same[-1] for binding in readers.get(var, [])]
         taken = [_step(binding) for binding in reading]
-        if not taken or taken[0] is None or any(step != taken[0] for step in taken):
+        first = taken[0] if taken else None
+        if first is None or any(step != first for step in taken):
             return steps, same, shape
-        steps.append(taken[0])
+        steps.append(first)
         same.append([binding.var for binding in reading])
         shape = dims(reading[0].var)
 
 
-def _step(binding: Any) -> Any:
+def _step(binding: Any) -> Move | None:
     value = binding.value
     name = getattr(value.op, "name", "") if isinstance(value, relax.Call) else ""
     if name in _VIEWS:
-        return dims(binding.var)
+        return "shape", tuple(dims(binding.var))
     if name in _MOVES:
         axes = value.attrs.axes
         count = len(dims(binding.var))
-        return tuple(range(count))[::-1] if axes is None else tuple(int(a) % count for a in axes)
+        if axes is None:
+            return "order", tuple(range(count))[::-1]
+        return "order", tuple(int(a) % count for a in axes)
     return None

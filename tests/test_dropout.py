@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jointdnn_tvm.training.dropout import DropoutMask, draw_masks
+from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.training.trainable import load_trainable
 from tests.gradient_checks import compiled
 from tests.training_models import small_mlp
@@ -33,14 +33,3 @@ def test_without_dropout_nothing_is_dropped(tmp_path: Path) -> None:
     weights = {t.source: t.form.undo(network.weights[t.name]) for t in network.trained}
     expected = hidden @ weights["second.w"].T + weights["second.b"]
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_masks_depend_on_seed_and_step_only() -> None:
-    masks = [DropoutMask("a", (50, 40), 0.3), DropoutMask("b", (50, 40), 0.9)]
-    first, again = draw_masks(masks, 1, 1), draw_masks(masks, 1, 1)
-    for name in ("a", "b"):
-        np.testing.assert_array_equal(first[name], again[name])
-    assert (first["a"] != draw_masks(masks, 1, 2)["a"]).any()
-    assert (first["a"] != draw_masks(masks, 2, 1)["a"]).any()
-    assert abs(first["a"].mean() - 0.7) < 0.05
-    assert abs(first["b"].mean() - 0.1) < 0.05

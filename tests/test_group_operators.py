@@ -316,3 +316,63 @@ def test_names_that_groups_would_use_may_be_taken() -> None:
     assert len(set(names)) == len(names)
     expected = np.maximum(arrays["relu_0"], 0) + arrays["softmax_1_out0"]
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+def operators_of(module: tvm.IRModule) -> list[tuple[str, ...]]:
+    return [group.operators for group in graph_of(module).groups]
+
+
+def test_what_waits_goes_to_the_operator_that_reads_it() -> None:
+    """A momentum and its gradient, which is made after it."""
+
+    def body(b: relax.BlockBuilder, x: Any, v: Any) -> list[Any]:
+        kept = b.emit(op.multiply(v, relax.const(0.9)))
+        gradient = b.emit(op.matmul(x, x))
+        return [b.emit(op.add(kept, gradient))]
+
+    module = relax_main({"x": (4, 4), "v": (4, 4)}, {}, body)
+    assert operators_of(module) == [("matmul", "multiply", "add")]
+    arrays = random_arrays(module, 0)
+    np.testing.assert_array_equal(run(grouping()(module), arrays)[0], run(module, arrays)[0])
+
+
+def test_what_waits_for_an_anchor_or_for_nobody_has_a_group_of_its_own() -> None:
+    def body(b: relax.BlockBuilder, x: Any, v: Any) -> list[Any]:
+        positive = b.emit(op.nn.relu(b.emit(op.negative(x))))
+        return [b.emit(op.matmul(positive, positive)), b.emit(op.abs(v))]
+
+    module = relax_main({"x": (4, 4), "v": (4, 4)}, {}, body)
+    assert operators_of(module) == [("negative", "relu"), ("matmul",), ("abs",)]
+
+
+def test_operators_do_not_join_a_group_for_one_number() -> None:
+    """Gradients that are scaled by the norm of all of them stay apart."""
+
+    def body(b: relax.BlockBuilder, x: Any, y: Any) -> list[Any]:
+        g, h = b.emit(op.matmul(x, y)), b.emit(op.matmul(y, x))
+        scale = b.emit(op.sqrt(b.emit(op.sum(op.multiply(g, h)))))
+        return [b.emit(op.multiply(value, scale)) for value in (g, h)]
+
+    module = relax_main({"x": (4, 4), "y": (4, 4)}, {}, body)
+    assert operators_of(module)[2:] == [("sum", "sqrt"), ("multiply",), ("multiply",)]
+
+
+def test_transposition_for_products_goes_with_them() -> None:
+    def body(b: relax.BlockBuilder, x: Any, y: Any) -> list[Any]:
+        made = b.emit(op.nn.relu(b.emit(op.matmul(x, y))))
+        turned, seen = b.emit(op.permute_dims(made)), b.emit(op.permute_dims(y, [1, 0]))
+        both = b.emit(op.matmul(turned, seen))
+        return [both, b.emit(op.matmul(x, turned)), seen]
+
+    module = relax_main({"x": (4, 4), "y": (4, 4)}, {}, body)
+    graph = graph_of(module)
+    check_graph(graph)
+    assert [group.operators for group in graph.groups] == [
+        ("matmul", "relu"),
+        ("permute_dims",),  # somebody else reads it too
+        ("permute_dims", "matmul"),
+        ("permute_dims", "matmul"),
+    ]
+    arrays = random_arrays(module, 0)
+    for found, expected in zip(run(grouping()(module), arrays), run(module, arrays), strict=True):
+        np.testing.assert_array_equal(found, expected)

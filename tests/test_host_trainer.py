@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.training.host_trainer import HostTrainer
 from jointdnn_tvm.training.losses import CrossEntropy, MeanSquaredError
 from jointdnn_tvm.training.optimizers import OPTIMIZERS, Adam, AdamW, Optimizer, Sgd
@@ -117,6 +117,7 @@ def test_learning_rate_of_zero_moves_nothing(trainer: HostTrainer) -> None:
         ({"x": X}, None, r"'label' is missing"),
         ({"x": X}, Y[:, None], r"'label' is int64 of \[4, 1\]; give int64 of \[4\]"),
         ({"x": X}, Y.astype(np.float32), r"'label' is float32 of \[4\]; give int64"),
+        ({"x": X}, Y + 1, "'label' holds class 3, but the network tells classes 0 to 2 apart"),
     ],
 )
 def test_what_does_not_fit(
@@ -134,3 +135,28 @@ def test_loss_goes_down(tmp_path: Path) -> None:
     target = np.eye(3, dtype=np.float32)[Y]
     losses = [fresh.step({"x": X}, target, learning_rate=0.01) for _ in range(100)]
     assert losses[-1] < 0.01 * losses[0]
+
+
+def test_step_that_leaves_the_numbers_is_not_taken(tmp_path: Path) -> None:
+    step = training_step(load_trainable(small_mlp(tmp_path)), MeanSquaredError(), Sgd(0.9))
+    fresh, steady = HostTrainer(step), HostTrainer(step)
+    far = np.full((4, 3), 1e18, np.float32)
+    for trainer in (fresh, steady):
+        trainer.step({"x": X}, far, learning_rate=1e-20)
+    with pytest.raises(DivergedError, match=r"in step 2 '.*' would leave the finite numbers"):
+        fresh.step({"x": X}, far, learning_rate=1e30)
+    with pytest.raises(DivergedError, match="the loss is inf in step 2"):
+        fresh.step({"x": X}, far * 100, learning_rate=0.0)
+    assert fresh.steps == 1
+    for trainer in (fresh, steady):
+        trainer.step({"x": X}, far, learning_rate=1e-20)
+    for name, array in steady.weights().items():
+        np.testing.assert_array_equal(fresh.weights()[name], array)
+
+
+def test_large_numbers_are_finite(tmp_path: Path) -> None:
+    """Though the sum of their squares is not."""
+    step = training_step(load_trainable(small_mlp(tmp_path)), MeanSquaredError(), Sgd())
+    fresh = HostTrainer(step)
+    fresh.step({"x": X}, np.full((4, 3), 1e18, np.float32), learning_rate=1e6)
+    assert max(np.abs(array).max() for array in fresh.weights().values()) > 1e20

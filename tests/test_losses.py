@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from jointdnn_tvm.training.losses import LOSSES, CrossEntropy, Huber, Loss, OwnLoss
+from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.training.labels import LabelSpec
+from jointdnn_tvm.training.losses import LOSSES, CrossEntropy, Huber, Loss, OwnLoss, loss_named
 from tests.gradient_checks import Array, check_gradients, gradients_of
 
 op = relax.op
@@ -43,8 +45,7 @@ def test_cross_entropy(shape: tuple[int, ...], axis: int) -> None:
     ids = rng.integers(0, 5, [n for i, n in enumerate(shape) if i != axis % len(shape)])
     loss = CrossEntropy(axis)
     kind = loss.label(relax.Var("y", relax.TensorType(shape, "float64")))
-    assert [int(extent) for extent in kind.shape] == list(ids.shape)
-    assert str(kind.dtype) == "int64"
+    assert kind == LabelSpec("label", ids.shape, "int64", 5, axis % len(shape))
     np.testing.assert_allclose(_value(loss, output, ids), _cross_entropy(output, ids, axis))
     _check(loss, output, ids)
 
@@ -79,7 +80,8 @@ def test_against_a_formula(name: str) -> None:
     output, label = rng.standard_normal((4, 5)) * 2, rng.random((4, 5))
     loss = LOSSES[name]()
     variable = relax.Var("y", relax.TensorType((4, 5), "float64"))
-    assert loss.label(variable) == variable.ty
+    classes = {"class_axis": 1} if "cross" in name else {}
+    assert loss.label(variable) == LabelSpec("label", (4, 5), "float64", **classes)
     np.testing.assert_allclose(_value(loss, output, label), FORMULAS[name](output, label))
     _check(loss, output, label)
 
@@ -93,3 +95,17 @@ def test_huber_is_straight_beyond_delta() -> None:
 def test_loss_of_the_network_itself() -> None:
     output = np.array([1.0, 2.0, 6.0])
     np.testing.assert_allclose(_value(OwnLoss(), output, output), 3)
+
+
+def test_names() -> None:
+    assert loss_named("cross-entropy", -1) == CrossEntropy(-1)
+    assert loss_named("huber") == Huber()
+    with pytest.raises(ModelError, match="no loss is named 'hinge'; there are cross-entropy, soft"):
+        loss_named("hinge")
+
+
+def test_dimension_of_classes_that_there_is_not() -> None:
+    variable = relax.Var("y", relax.TensorType((4, 5), "float64"))
+    for axis in (2, -3):
+        with pytest.raises(ModelError, match=rf"shape \[4, 5\] has no dimension {axis} for the"):
+            CrossEntropy(axis).label(variable)

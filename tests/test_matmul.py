@@ -41,6 +41,9 @@ EDGES = [
     matmul((1, 300), (300, 1), "", "bias"),
     matmul((1, 40), (70, 40), "b"),  # one row
     matmul((1, 130), (70, 130), "b", "bias"),  # rows long enough to be summed as they lie
+    matmul((3, 200), (70, 200), "b", "swish"),  # too few rows for a copy
+    matmul((2, 7, 251), (1, 33, 251), "b", "bias"),
+    matmul((16, 256), (2, 3, 256), "b"),
     matmul((3, 97, 1), (1, 5, 97), "ab", "swish"),
     matmul((2, 1, 9), (2, 9, 100)),
     matmul((3, 100), (3, 2), "a"),

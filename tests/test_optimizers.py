@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from jointdnn_tvm.training.optimizers import OPTIMIZERS, Adam, AdamW, Optimizer, Sgd
+from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.training.optimizers import (
+    OPTIMIZERS,
+    Adam,
+    AdamW,
+    Optimizer,
+    Sgd,
+    optimizer_named,
+)
 from tests.gradient_checks import Array, compiled
 
 RATES = [0.1, 0.1, 0.05, 0.2]
@@ -105,3 +113,12 @@ def test_names() -> None:
         "adamw": "AdamW",
     }
     assert OPTIMIZERS["nesterov"]() == Sgd(momentum=0.9, nesterov=True)
+
+
+def test_settings_and_names_that_there_are_not() -> None:
+    assert optimizer_named("momentum", momentum=None, weight_decay=0.1) == Sgd(0.9, False, 0.1)
+    assert optimizer_named("adamw") == AdamW()
+    with pytest.raises(ModelError, match="no optimizer is named 'lion'; there are sgd, momentum"):
+        optimizer_named("lion")
+    with pytest.raises(ModelError, match="optimizer 'adam' has no momentum; leave it out"):
+        optimizer_named("adam", momentum=0.5)

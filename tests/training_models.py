@@ -221,3 +221,12 @@ def small_mlp(folder: Path, x: str = "x", w: str = "first.w") -> Path:
     model.graph.output.append(onnx.ValueInfoProto(name="hidden"))
     onnx.save(model, path)
     return path
+
+
+def open_mlp(folder: Path) -> Path:
+    """`small_mlp` for batches of any size."""
+    path = small_mlp(folder)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, path)
+    return path

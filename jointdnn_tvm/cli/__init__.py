@@ -30,6 +30,7 @@ VERBS = (
     "explain",
     "run",
     "verify",
+    "train",
     "targets",
     "doctor",
     "tracker",

@@ -23,6 +23,7 @@ from jointdnn_tvm.codec.clock import time_codec
 from jointdnn_tvm.deploy import energy_meter
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache
+from jointdnn_tvm.runtime import training_server
 from jointdnn_tvm.runtime.backends import load_backends
 from jointdnn_tvm.runtime.file_transfer import file_digest
 
@@ -61,8 +62,13 @@ def serve(
         lambda name, count, shortest_s: json.dumps(time_codec(name, count, shortest_s)),
     )
     energy_meter.register(_register, sensors)
+
+    def find(sha256: str) -> Path:
+        return find_file(workdir, cache, sha256)
+
+    training_server.register(find, cache.directory / "training")
     for name in REGISTRARS:
-        _run_registrar(name, lambda sha256: find_file(workdir, cache, sha256))
+        _run_registrar(name, find)
     _ffi_api.ServerLoop(connection_fd)
 
 

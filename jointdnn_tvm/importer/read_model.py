@@ -20,8 +20,10 @@ from jointdnn_tvm.importer.read_tensors import read_tensor
 _MAX_FILE_BYTES = 2 << 30  # protobuf parses no more
 
 
-def read_onnx_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> OnnxGraph:
+def read_onnx_graph(path: Path, shapes: Mapping[str, Sequence[int]], batch: int = 1) -> OnnxGraph:
     """Reads a model, checks it, and fixes the shapes of its inputs.
+
+    A first dimension that the file leaves open, and `shapes` too, is `batch`.
 
     The order of the checks matters: nothing is allocated or handed to a library that could
     crash on it before it is known to be sane.
@@ -35,7 +37,7 @@ def read_onnx_graph(path: Path, shapes: Mapping[str, Sequence[int]]) -> OnnxGrap
     check.check_no_strings(model.graph)
     check.sort_nodes(model.graph)
     constants = _take_constants(model.graph, path.parent)
-    kinds = _input_types(model.graph, shapes)
+    kinds = _input_types(model.graph, shapes, batch)
     check.check_with_onnx(model, constants)
     graph = OnnxGraph(
         inputs=[item.name for item in model.graph.input],
@@ -110,7 +112,7 @@ def _take_constants(graph: onnx.GraphProto, folder: Path) -> dict[str, np.ndarra
 
 
 def _input_types(
-    graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]
+    graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]], batch: int
 ) -> dict[str, onnx.TypeProto]:
     names = [item.name for item in graph.input]
     unknown = sorted(set(shapes) - set(names))
@@ -118,10 +120,12 @@ def _input_types(
         raise ModelError(
             f"no input is named '{unknown[0]}'; the inputs are {', '.join(names) or 'none'}"
         )
-    return {item.name: static_type(item, shapes) for item in graph.input}
+    return {item.name: static_type(item, shapes, batch) for item in graph.input}
 
 
-def static_type(item: onnx.ValueInfoProto, shapes: Mapping[str, Sequence[int]]) -> onnx.TypeProto:
+def static_type(
+    item: onnx.ValueInfoProto, shapes: Mapping[str, Sequence[int]], batch: int
+) -> onnx.TypeProto:
     """The type of a network input with every dimension known.
 
     Raises:
@@ -148,7 +152,7 @@ def static_type(item: onnx.ValueInfoProto, shapes: Mapping[str, Sequence[int]]) 
     if not has_shape:
         raise ModelError(f"input '{item.name}' has no shape in the file; give {flag}")
     if declared and declared[0] is None:
-        declared[0] = 1
+        declared[0] = batch
     if None in declared:
         places = ", ".join(str(i) for i, dim in enumerate(declared) if dim is None)
         raise ModelError(

@@ -12,8 +12,9 @@ import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.bundle_names import library_name, weights_name
 from jointdnn_tvm.runtime.file_transfer import send_file
-from jointdnn_tvm.runtime.manifest import Manifest, library_name, weights_name
+from jointdnn_tvm.runtime.manifest import Manifest
 from jointdnn_tvm.runtime.message import decode, encode
 from jointdnn_tvm.runtime.remote import RemoteSession, connect, request
 from jointdnn_tvm.runtime.stage_module import StageModule

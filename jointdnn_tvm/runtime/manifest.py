@@ -14,22 +14,15 @@ from typing import Any
 
 from jointdnn_tvm.codec.registry import CODECS, NONE
 from jointdnn_tvm.errors import BundleError
+from jointdnn_tvm.runtime.bundle_names import SIDES
+from jointdnn_tvm.runtime.check_manifest import check_manifest
 from jointdnn_tvm.runtime.dtypes import DTYPES
+from jointdnn_tvm.runtime.parsing import as_table, as_text, as_texts, as_whole
+from jointdnn_tvm.runtime.training_entry import TrainingEntry, parse_training
 
-FORMAT = "jointdnn-bundle/3"
+FORMAT = "jointdnn-bundle/4"
 MANIFEST = "bundle.json"
-SIDES = ("mobile", "cloud")
 _MAX_MANIFEST_BYTES = 64 << 20
-
-
-def library_name(side: str) -> str:
-    """File of a side's compiled stages."""
-    return f"{side}.so"
-
-
-def weights_name(side: str) -> str:
-    """File of a side's weights."""
-    return f"{side}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,28 @@ class Manifest:
     fallback: bool
     plan: Mapping[str, Any]
     files: Mapping[str, FileEntry]
+    training: TrainingEntry | None = None
+    """Of a bundle that trains. Its output is the loss."""
 
     def stages_on(self, side: str) -> tuple[StageEntry, ...]:
         """Stages that a side's library holds: its own, and all on a mobile with a fallback."""
         everything = side == "mobile" and self.fallback
         return tuple(s for s in self.stages if everything or s.side == side)
+
+    def state_held_by(self, side: str) -> tuple[str, ...]:
+        """Carried tensors that a side keeps from step to step.
+
+        They are those that live there, and on the mobile those too that its own stages read.
+        """
+        carried = self.training.carried if self.training else ()
+        read = {t for s in self.stages if s.side == side == "mobile" for t in s.inputs}
+        return tuple(c.tensor for c in carried if c.home == side or c.tensor in read)
+
+    def state_on(self, side: str) -> tuple[str, ...]:
+        """Carried tensors of which a side has first values: all on a mobile with a fallback."""
+        if side == "mobile" and self.fallback and self.training is not None:
+            return tuple(carried.tensor for carried in self.training.carried)
+        return self.state_held_by(side)
 
     @property
     def codecs(self) -> list[str]:
@@ -187,104 +197,47 @@ def _check_format(path: Path, document: Any) -> None:
 
 def _parse(document: dict[str, Any]) -> Manifest:
     manifest = Manifest(
-        network=_text(document["network"]),
-        versions={n: _text(v) for n, v in _table(document["versions"]).items()},
-        targets={n: _text(v) for n, v in _table(document["targets"]).items()},
+        network=as_text(document["network"]),
+        versions={n: as_text(v) for n, v in as_table(document["versions"]).items()},
+        targets={n: as_text(v) for n, v in as_table(document["targets"]).items()},
         inputs=tuple(_parse_port(p) for p in document["inputs"]),
         outputs=tuple(_parse_port(p) for p in document["outputs"]),
-        tensors={n: _parse_tensor(t) for n, t in _table(document["tensors"]).items()},
+        tensors={n: _parse_tensor(t) for n, t in as_table(document["tensors"]).items()},
         stages=tuple(parse_stage(s) for s in document["stages"]),
         fallback=document["fallback"] is True,
-        plan=_table(document["plan"]),
-        files={n: _parse_file(n, f) for n, f in _table(document["files"]).items()},
+        plan=as_table(document["plan"]),
+        files={n: _parse_file(n, f) for n, f in as_table(document["files"]).items()},
+        training=None if document["training"] is None else parse_training(document["training"]),
     )
-    _check_names(manifest)
-    _check_references(manifest)
-    _check_libraries(manifest)
+    check_manifest(manifest)
     return manifest
 
 
 def _parse_port(port: Any) -> Port:
-    return Port(_text(port["name"]), _text(port["tensor"]))
+    return Port(as_text(port["name"]), as_text(port["tensor"]))
 
 
 def _parse_tensor(tensor: Any) -> TensorEntry:
-    dtype = _text(tensor["dtype"])
+    dtype = as_text(tensor["dtype"])
     if dtype not in DTYPES:
         raise ValueError(f"there is no element type {dtype!r}")
-    codec = _text(tensor["codec"])
+    codec = as_text(tensor["codec"])
     if codec not in CODECS or dtype not in CODECS[codec].dtypes:
         raise ValueError(f"there is no codec {codec!r} for {dtype}")
-    return TensorEntry(tuple(_whole(d) for d in tensor["shape"]), dtype, codec)
+    return TensorEntry(tuple(as_whole(d) for d in tensor["shape"]), dtype, codec)
 
 
 def parse_stage(stage: Any) -> StageEntry:
     """Read one stage; KeyError, TypeError or ValueError when it is none."""
-    side = _text(stage["side"])
-    weights = {s: _texts(names) for s, names in _table(stage["weights"]).items()}
+    side = as_text(stage["side"])
+    weights = {s: as_texts(names) for s, names in as_table(stage["weights"]).items()}
     if unknown := sorted({side, *weights} - set(SIDES)):
         raise ValueError(f"a stage is on side {unknown[0]!r}")
-    inputs, outputs = _texts(stage["inputs"]), _texts(stage["outputs"])
-    return StageEntry(_text(stage["name"]), side, inputs, weights, outputs)
+    inputs, outputs = as_texts(stage["inputs"]), as_texts(stage["outputs"])
+    return StageEntry(as_text(stage["name"]), side, inputs, weights, outputs)
 
 
 def _parse_file(name: str, file: Any) -> FileEntry:
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise ValueError(f"file name {name!r} leaves the bundle")
-    return FileEntry(_whole(file["size_bytes"]), _text(file["sha256"]))
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{str(value)[:40]!r} is no object")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:40]!r} is no text")
-    return value
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{str(value)[:40]!r} is not a whole number of 0 or more")
-    return value
-
-
-def _check_names(manifest: Manifest) -> None:
-    for what, names in (
-        ("inputs", [p.name for p in manifest.inputs]),
-        ("outputs", [p.name for p in manifest.outputs]),
-        ("stages", [s.name for s in manifest.stages]),
-    ):
-        if len(set(names)) != len(names):
-            raise ValueError(f"two {what} have one name")
-
-
-def _check_references(manifest: Manifest) -> None:
-    """Every tensor that a stage reads must be there when the stage runs."""
-    there = {p.tensor for p in manifest.inputs}
-    for stage in manifest.stages:
-        if missing := [t for t in stage.inputs if t not in there]:
-            raise ValueError(f"stage {stage.name!r} reads {missing[0]!r}, which nothing made")
-        there |= set(stage.outputs)
-    if missing := [p.tensor for p in manifest.outputs if p.tensor not in there]:
-        raise ValueError(f"output {missing[0]!r} is made by no stage")
-    if unknown := sorted(there - manifest.tensors.keys()):
-        raise ValueError(f"tensor {unknown[0]!r} has no shape")
-
-
-def _check_libraries(manifest: Manifest) -> None:
-    """Nothing is loaded that has no checksum, or whose weights are not told."""
-    for side in SIDES:
-        for name in (library_name(side), weights_name(side)):
-            if manifest.stages_on(side) and name not in manifest.files:
-                raise ValueError(f"{name} has no checksum")
-        for stage in manifest.stages_on(side):
-            if side not in stage.weights:
-                raise ValueError(f"stage {stage.name!r} has no weights for the {side} side")
+    return FileEntry(as_whole(file["size_bytes"]), as_text(file["sha256"]))

@@ -29,11 +29,11 @@ def encode(
 ) -> bytes:
     """Pack `tensors`, those that `codecs` names by their codec, and `header` (JSON-able)."""
     entries: list[list[Any]] = []
-    contents = []
+    contents: list[Any] = []
     for name, array in tensors.items():
         codec = (codecs or {}).get(name, NONE)
         if codec == NONE:
-            contents.append(np.ascontiguousarray(array).tobytes())
+            contents.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             entries.append([name, array.dtype.name, list(array.shape)])
         else:
             contents.append(encode_tensor(codec, array))

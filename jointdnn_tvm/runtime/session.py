@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from jointdnn_tvm.codec.registry import NONE
-from jointdnn_tvm.errors import DeviceError, RunError
+from jointdnn_tvm.errors import BundleError, DeviceError, RunError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.check_inputs import check_inputs
 from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.cloud import Cloud, LocalCloud, RemoteCloud, Tensors, reach
-from jointdnn_tvm.runtime.manifest import (
-    Manifest,
-    StageEntry,
-    check_files,
-    library_name,
-    read_manifest,
-    weights_name,
-)
-from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
+from jointdnn_tvm.runtime.cloud_calls import CloudCalls
+from jointdnn_tvm.runtime.manifest import Manifest, StageEntry, check_files, read_manifest
+from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime, load_side
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +42,7 @@ class Session(Closing):
         self._closed = False
         self._lock = threading.Lock()
         self._requests = 0
-        self._returned = _tensors_to_return(manifest)
+        self._calls = CloudCalls(manifest, [p.tensor for p in manifest.outputs])
 
     def signature(self) -> list[tuple[str, tuple[int, ...], str]]:
         """Name, shape and type of each input."""
@@ -61,7 +55,7 @@ class Session(Closing):
         Threads take turns. RunError when an input is missing, unknown, or has another shape or
         type than the network's; DeviceError when the cloud is lost and the bundle has no fallback.
         """
-        held = self._check_inputs(inputs)
+        held = check_inputs(self.manifest, inputs)
         with self._lock:
             if self._closed:
                 raise RunError("the session is closed; open a new one")
@@ -77,16 +71,8 @@ class Session(Closing):
     def _run_on_cloud(
         self, cloud: Cloud, stage: StageEntry, held: Tensors, on_cloud: set[str]
     ) -> None:
-        sent = {t: held[t] for t in stage.inputs if t not in on_cloud}
-        call = {
-            "request": self._requests,
-            "stage": stage.name,
-            "wanted": list(self._returned[stage.name]),
-            "codecs": self._codecs([*sent, *self._returned[stage.name]]),
-            "last": stage is self._last_cloud_stage(),
-        }
         try:
-            held.update(self._checked(stage, cloud.run(call, sent)))
+            held.update(self._calls.run(cloud, stage, held, on_cloud, {"request": self._requests}))
         except DeviceError as error:
             if not self.manifest.fallback:
                 raise
@@ -95,21 +81,6 @@ class Session(Closing):
             logger.warning("the cloud is lost (%s); going on alone", error)
             cloud.close()
             self._cloud = None
-        else:
-            on_cloud.update(sent, stage.outputs)
-
-    def _codecs(self, names: Sequence[str]) -> dict[str, str]:
-        """The codecs of the tensors that have one."""
-        codecs = {name: self.manifest.tensors[name].codec for name in names}
-        return {name: codec for name, codec in codecs.items() if codec != NONE}
-
-    def _checked(self, stage: StageEntry, answer: Tensors) -> Tensors:
-        """Give the tensors that were wanted back; DeviceError when the answer lacks one."""
-        for name in self._returned[stage.name]:
-            entry, found = self.manifest.tensors[name], answer.get(name)
-            if found is None or (found.shape, found.dtype.name) != (entry.shape, entry.dtype):
-                raise DeviceError(f"the cloud's answer to {stage.name} has no such tensor {name!r}")
-        return {name: answer[name] for name in self._returned[stage.name]}
 
     def _run_here(self, stage: StageEntry, held: Tensors) -> None:
         """Run a stage on the phone; tensors that stayed on a lost cloud are computed again."""
@@ -121,48 +92,12 @@ class Session(Closing):
         assert self._mobile is not None  # the bundle's own check: it has mobile stages or fallback
         held.update(self._mobile.run(stage.name, held))
 
-    def _last_cloud_stage(self) -> StageEntry:
-        return [s for s in self.manifest.stages if s.side == "cloud"][-1]
-
-    def _check_inputs(self, inputs: Mapping[str, np.ndarray]) -> Tensors:
-        names = [p.name for p in self.manifest.inputs]
-        if unknown := sorted(inputs.keys() - set(names)):
-            raise RunError(f"the network has no input {unknown[0]!r}; it has {', '.join(names)}")
-        held: Tensors = {}
-        for port in self.manifest.inputs:
-            if port.name not in inputs:
-                raise RunError(f"input {port.name!r} is missing")
-            entry = self.manifest.tensors[port.tensor]
-            array = np.asarray(inputs[port.name])
-            if array.shape != entry.shape or array.dtype.name != entry.dtype:
-                raise RunError(
-                    f"input {port.name!r} is {array.dtype.name}{list(array.shape)}; "
-                    f"the network takes {entry.dtype}{list(entry.shape)}"
-                )
-            held[port.tensor] = array
-        return held
-
     def close(self) -> None:
         """End the connection to the cloud; the session cannot run any more."""
         self._closed = True
         if self._cloud is not None:
             self._cloud.close()
             self._cloud = None
-
-
-def _tensors_to_return(manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """For each cloud stage, what the phone needs of its outputs; the rest stays on the cloud."""
-    needed = {p.tensor for p in manifest.outputs}
-    needed |= {t for s in manifest.stages if s.side == "mobile" for t in s.inputs}
-    return {s.name: tuple(t for t in s.outputs if t in needed) for s in manifest.stages}
-
-
-def _load_side(folder: Path, manifest: Manifest, side: str) -> StageModule | None:
-    """Load the library and weights of `side`, if it has any."""
-    stages = manifest.stages_on(side)
-    if not stages:
-        return None
-    return StageModule(folder / library_name(side), folder / weights_name(side), stages, side)
 
 
 def open_session(
@@ -183,13 +118,15 @@ def open_session(
     """
     folder = Path(bundle)
     manifest = read_manifest(folder)
+    if manifest.training is not None:
+        raise BundleError(f"{folder} is a bundle that trains; open it with `jd.open_training`")
     check_runtime(manifest.versions.get("tvm"))
     check_files(folder, manifest)
-    mobile = _load_side(folder, manifest, "mobile")
+    mobile = load_side(folder, manifest, "mobile")
     if not manifest.stages_on("cloud"):
         return Session(manifest, mobile, None)
     if cloud == "local":
-        module = _load_side(folder, manifest, "cloud")
+        module = load_side(folder, manifest, "cloud")
         return Session(manifest, mobile, LocalCloud(module) if module else None)
     if cloud is None and tracker is None:
         raise DeviceError(

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tvm
@@ -16,8 +17,12 @@ from tvm.runtime.vm import VirtualMachine
 from jointdnn_tvm.errors import BundleError, RunError
 from jointdnn_tvm.runtime.architecture import check_architecture
 from jointdnn_tvm.runtime.backends import device_of, load_backends
-from jointdnn_tvm.runtime.manifest import StageEntry
+from jointdnn_tvm.runtime.bundle_names import library_name, weights_name
+from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
 from jointdnn_tvm.runtime.weights import map_weights
+
+Value = Any
+"""An array here, or a tensor of TVM on the device."""
 
 
 class StageModule:
@@ -55,6 +60,18 @@ class StageModule:
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run stage `name` on its input tensors and return the tensors that it hands out."""
+        with self._lock:
+            return {t: r.numpy() for t, r in self._run(name, tensors).items()}
+
+    def run_on_device(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        """As `run`, but what the stage hands out stays on the device, to be read there again.
+
+        `as_array` brings it here. It may share memory with what the stage read.
+        """
+        with self._lock:
+            return self._run(name, tensors)
+
+    def _run(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         if name not in self._stages:
             raise RunError(f"there is no stage {name!r} here")
         stage = self._stages[name]
@@ -62,12 +79,19 @@ class StageModule:
             raise RunError(f"stage {name!r} was called without tensor {missing[0]!r}")
         arguments = [_share(tensors[t], self._device) for t in stage.inputs]
         arguments += [self._weights[w] for w in stage.weights[self._side]]
-        with self._lock:
-            try:
-                results = self._functions[name](*arguments)
-            except Exception as error:  # of many kinds; the compiled stage checks its arguments
-                raise RunError(f"stage {name!r} failed: {_first_line(error)}") from error
-            return {t: r.numpy() for t, r in zip(stage.outputs, results, strict=True)}
+        try:
+            results = self._functions[name](*arguments)
+        except Exception as error:  # of many kinds; the compiled stage checks its arguments
+            raise RunError(f"stage {name!r} failed: {_first_line(error)}") from error
+        return dict(zip(stage.outputs, results, strict=True))
+
+
+def load_side(folder: Path, manifest: Manifest, side: str) -> StageModule | None:
+    """Load a side's library and weights of the bundle in `folder`; None when it has none."""
+    stages = manifest.stages_on(side)
+    if not stages:
+        return None
+    return StageModule(folder / library_name(side), folder / weights_name(side), stages, side)
 
 
 def check_runtime(tvm_version: str | None) -> None:
@@ -91,8 +115,22 @@ def _load(library: Path) -> tvm_ffi.Module:
         return tvm_ffi.load_module(path)
 
 
-def _share(array: np.ndarray, device: runtime.Device) -> runtime.Tensor:
+def as_array(value: Value) -> np.ndarray:
+    """The array of a tensor that may have stayed on the device."""
+    return value if isinstance(value, np.ndarray) else value.numpy()
+
+
+def seen(value: Value) -> np.ndarray:
+    """As `as_array`, to be read only: not copied where it lies in this machine's memory."""
+    if isinstance(value, np.ndarray) or value.device != runtime.cpu():
+        return as_array(value)
+    return np.from_dlpack(value)
+
+
+def _share(array: Value, device: runtime.Device) -> runtime.Tensor:
     """Hand an array to TVM, on the CPU without a copy where its memory allows that."""
+    if not isinstance(array, np.ndarray):
+        return array
     if device != runtime.cpu():
         return runtime.tensor(array, device)
     aligned = array.ctypes.data % 64 == 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import tvm_ffi
@@ -14,24 +15,34 @@ from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.byte_connection import NOISE
 from jointdnn_tvm.runtime.manifest import parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
-from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
+from jointdnn_tvm.runtime.stage_module import StageModule, Value, as_array, check_runtime
 
 OPEN_STAGES = "jointdnn.open_stages"
 RUN_STAGE = "jointdnn.run_stage"
 EXCHANGE = "jointdnn.exchange"
 
 
-class StageServer:
-    """Holds one side's module, and the tensors that stay on the cloud until a request ends."""
+class Stages(Protocol):
+    """What runs one stage after the other, as a `StageModule` does."""
 
-    def __init__(self, module: StageModule) -> None:
-        self._module = module
+    def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Run stage `name` on its input tensors and return the tensors that it hands out."""
+
+
+class StageServer:
+    """Holds one side's stages, and the tensors that stay on the cloud until a request ends."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
         self._request: object = None
-        self._held: dict[str, np.ndarray] = {}
+        self._held: dict[str, Value] = {}
 
     def run(self, message: bytes) -> bytes:
         """Answer one crossing: run the stage it names, return the tensors that it wants."""
-        header, tensors = decode(message)
+        return self.answer(*decode(message))
+
+    def answer(self, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
+        """Answer a crossing whose message is unpacked."""
         try:
             request, stage, wanted = header["request"], header["stage"], list(header["wanted"])
             codecs = dict(header["codecs"])
@@ -40,13 +51,19 @@ class StageServer:
         if request != self._request:
             self._request, self._held = request, {}
         self._held.update(tensors)
-        self._held.update(self._module.run(stage, self._held))
+        self._held.update(self._stages.run(stage, self._held))
         if missing := [t for t in wanted if t not in self._held]:
             raise RunError(f"stage {stage!r} does not give tensor {missing[0]!r}")
-        answer = encode({}, {t: self._held[t] for t in wanted}, codecs)
+        answer = encode({}, {t: as_array(self._held[t]) for t in wanted}, codecs)
         if header.get("last"):
             self._held = {}
         return answer
+
+
+def check_codecs(names: Iterable[str]) -> None:
+    """Raise RunError unless there are codecs of these names here."""
+    if unknown := sorted(set(names) - CODECS.keys()):
+        raise RunError(f"there is no codec {unknown[0]!r} here; use the version that compiled")
 
 
 def register(find_file: Callable[[str], Path]) -> None:
@@ -59,8 +76,7 @@ def register(find_file: Callable[[str], Path]) -> None:
     def open_stages(text: str) -> None:
         document = json.loads(text)
         check_runtime(document["tvm"])
-        if unknown := sorted(set(document["codecs"]) - CODECS.keys()):
-            raise RunError(f"there is no codec {unknown[0]!r} here; use the version that compiled")
+        check_codecs(document["codecs"])
         stages = [parse_stage(s) for s in document["stages"]]
         library, weights = (find_file(document[k]) for k in ("library", "weights"))
         server[:] = [StageServer(StageModule(library, weights, stages, "cloud"))]

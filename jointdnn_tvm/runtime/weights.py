@@ -20,14 +20,20 @@ from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.runtime.dtypes import SAFETENSORS_CODES
 
 PADDING = "__padding__"
+METADATA = "__metadata__"
 _ALIGNMENT = 64  # bytes; what compiled kernels assume of every argument (TVM's kAllocAlignment)
 _MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 _DTYPES = {code: name for name, code in SAFETENSORS_CODES.items()}
 
 
-def write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
-    """Write `weights` one array after the other; nothing larger than one of them is copied."""
-    header: dict[str, Any] = {}
+def write_weights(
+    path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `weights` one array after the other; nothing larger than one of them is copied.
+
+    `metadata` is what the file says of itself, as safetensors has it.
+    """
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     order: list[np.ndarray] = []
     offset = 0
     for name, array in weights.items():
@@ -67,6 +73,11 @@ def map_weights(path: Path) -> dict[str, np.ndarray]:
 
     BundleError when the header does not describe the file exactly.
     """
+    return map_with_metadata(path)[0]
+
+
+def map_with_metadata(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`map_weights`, and what the file says of itself."""
     try:
         return _map(path)
     except OSError as error:
@@ -85,7 +96,7 @@ def map_weights(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _map(path: Path) -> dict[str, np.ndarray]:
+def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -95,11 +106,13 @@ def _map(path: Path) -> dict[str, np.ndarray]:
         # A private mapping may be written, which NumPy wants of an array that it shares.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     start = 8 + length
-    return {
+    metadata = dict(header.pop(METADATA, {}))
+    arrays = {
         name: _view(data, start, size - start, entry)
         for name, entry in header.items()
-        if not name.startswith(PADDING) and name != "__metadata__"
+        if not name.startswith(PADDING)
     }
+    return arrays, metadata
 
 
 def _view(data: mmap.mmap, start: int, available: int, entry: dict[str, Any]) -> np.ndarray:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 from onnx import TensorProto, helper
 
 from jointdnn_tvm.importer.node_writer import Writer
 from jointdnn_tvm.importer.onnx_graph import Node, OnnxGraph
-
-
-@dataclass(frozen=True)
-class DropoutMask:
-    """An input of 0 and 1 (uint8): which elements a dropout keeps."""
-
-    name: str
-    shape: tuple[int, ...]
-    ratio: float
-    """The share that is dropped."""
+from jointdnn_tvm.runtime.masks import DropoutMask
 
 
 @dataclass
@@ -51,11 +39,3 @@ def _ratio(node: Node, graph: OnnxGraph) -> float:
         return float(node.attribute("ratio", 0.5))
     given = graph.constants.get(node.input(1))
     return 0.5 if given is None else float(given.item())
-
-
-def draw_masks(
-    masks: Sequence[DropoutMask], seed: int, step: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    """The masks of a step, the same for the same seed and step."""
-    rng = np.random.default_rng([seed, step])
-    return {m.name: (rng.random(m.shape) >= m.ratio).astype(np.uint8) for m in masks}

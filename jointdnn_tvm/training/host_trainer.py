@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,12 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.compiling import compile_library
-from jointdnn_tvm.errors import RunError
-from jointdnn_tvm.network import TensorSpec
+from jointdnn_tvm.errors import DivergedError
+from jointdnn_tvm.passes.keep_groups_apart import KeepGroupsApart
+from jointdnn_tvm.runtime.finite import is_finite
+from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.targets import TargetProfile, load_target
-from jointdnn_tvm.training.dropout import draw_masks
+from jointdnn_tvm.training.check_arrays import check_array, check_classes
 from jointdnn_tvm.training.step import TrainingStep
 
 Array = np.ndarray[Any, Any]
@@ -35,9 +38,13 @@ class HostTrainer:
         self._seed = seed
         self.steps = 0
         """How many steps were taken."""
+        self.link_bytes = 0
+        """What crossed a link so far: nothing."""
         with tempfile.TemporaryDirectory(prefix="jointdnn-train-") as folder:
             path = Path(folder) / "step.so"
-            weights = compile_library(step.module, profile or load_target("host"), path)["main"]
+            apart = tvm.transform.Sequential([KeepGroupsApart()])  # as when split: the same bits
+            module = apart(step.grouped)
+            weights = compile_library(module, profile or load_target("host"), path)["main"]
             machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
         self._run = machine["main"]
         self._fixed = [tvm.runtime.tensor(weight.of(step.weights)) for weight in weights]
@@ -49,22 +56,38 @@ class HostTrainer:
         """Takes a step and returns the loss before it.
 
         Raises:
-            RunError: an input or the labels have another shape or dtype.
+            RunError: an input or the labels have another shape or dtype, or there is no such class.
+            DivergedError: the loss or a weight would be no finite number. The step is not taken.
         """
-        spec = self._step
         number = self.steps + 1
-        given = [_checked(inputs.get(i.name), i) for i in spec.inputs]
-        masks = draw_masks(spec.masks, self._seed, number)
-        given += [masks[mask.name] for mask in spec.masks]
-        if spec.label is not None:
-            given.append(_checked(label, spec.label))
-        numbers = spec.optimizer.numbers(learning_rate, number)
-        given += [np.asarray(numbers[name], np.float32) for name in spec.numbers]
+        given = [*self._given(inputs, label, number), *self._numbers(learning_rate, number)]
         results = self._run(*map(tvm.runtime.tensor, given), *self._state, *self._fixed)
-        loss, *state = (results[i] for i in range(len(results)))
+        first, *state = (results[i] for i in range(len(results)))
+        loss = float(first.numpy())
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} in step {number}")
+        for name, array in zip(self._step.state, state, strict=True):
+            if not is_finite(np.from_dlpack(array)):
+                raise DivergedError(f"in step {number} '{name}' would leave the finite numbers")
         self._state = state
         self.steps = number
-        return float(loss.numpy())
+        return loss
+
+    def _given(self, inputs: Mapping[str, Array], label: Array | None, number: int) -> list[Array]:
+        step = self._step
+        given = [check_array(inputs.get(i.name), i.name, i.shape, i.dtype) for i in step.inputs]
+        masks = draw_masks(step.masks, self._seed, number)
+        given += [masks[mask.name] for mask in step.masks]
+        if step.label is not None:
+            spec = step.label
+            given.append(check_array(label, spec.name, spec.shape, spec.dtype))
+            if spec.classes is not None:
+                check_classes(given[-1], spec.name, spec.classes)
+        return given
+
+    def _numbers(self, learning_rate: float, number: int) -> list[Array]:
+        values = self._step.values(learning_rate, number)
+        return [np.asarray(values[name], np.float32) for name in self._step.numbers]
 
     def weights(self) -> dict[str, Array]:
         """The trained weights and running statistics as they are now, as the file has them."""
@@ -73,14 +96,3 @@ class HostTrainer:
             tensor.source: tensor.form.undo(state[tensor.name].numpy())
             for tensor in self._step.stored
         }
-
-
-def _checked(array: Array | None, spec: TensorSpec) -> Array:
-    if array is None:
-        raise RunError(f"'{spec.name}' is missing; give an array of {list(spec.shape)}")
-    if array.shape != spec.shape or str(array.dtype) != spec.dtype:
-        raise RunError(
-            f"'{spec.name}' is {array.dtype} of {list(array.shape)}; give {spec.dtype} of "
-            f"{list(spec.shape)}"
-        )
-    return np.ascontiguousarray(array)

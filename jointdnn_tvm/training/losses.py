@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from tvm import relax
 
+from jointdnn_tvm.errors import ModelError
 from jointdnn_tvm.passes.layouts import dims, rank
+from jointdnn_tvm.training.labels import LabelSpec
 
 op = relax.op
+
+
+_NAME = "label"
 
 
 class Loss(Protocol):
     """A number to be made small."""
 
-    def label(self, output: Any) -> relax.TensorType | None:
-        """The type of the labels for an output; None: it takes none."""
+    def label(self, output: Any) -> LabelSpec | None:
+        """The labels for an output; None: it takes none."""
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The loss, a scalar of the output's dtype."""
@@ -33,11 +38,11 @@ class CrossEntropy:
 
     axis: int = 1
 
-    def label(self, output: Any) -> relax.TensorType:
+    def label(self, output: Any) -> LabelSpec:
         """One id in place of each row of scores."""
-        axis = self.axis % rank(output)
-        shape = [extent for place, extent in enumerate(dims(output)) if place != axis]
-        return relax.TensorType(shape, "int64")
+        axis, extents = _axis_of_classes(output, self.axis), dims(output)
+        shape = (*extents[:axis], *extents[axis + 1 :])
+        return LabelSpec(_NAME, shape, "int64", extents[axis], axis)
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over rows of the logarithm of one over the class's probability."""
@@ -55,13 +60,27 @@ class SoftCrossEntropy:
 
     axis: int = 1
 
-    def label(self, output: Any) -> relax.TensorType:
+    def label(self, output: Any) -> LabelSpec:
         """As the output."""
-        return output.ty
+        return replace(_as(output), class_axis=_axis_of_classes(output, self.axis))
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over rows of the cross entropy."""
         return _soft_cross_entropy(builder, output, label, self.axis % rank(output))
+
+
+def _as(output: Any) -> LabelSpec:
+    return LabelSpec(_NAME, tuple(dims(output)), str(output.ty.dtype))
+
+
+def _axis_of_classes(output: Any, axis: int) -> int:
+    count = rank(output)
+    if not -count <= axis < count:
+        raise ModelError(
+            f"an output of shape {dims(output)} has no dimension {axis} for the scores of classes; "
+            "choose another dimension, or another loss"
+        )
+    return axis % count
 
 
 def _soft_cross_entropy(builder: relax.BlockBuilder, output: Any, wanted: Any, axis: int) -> Any:
@@ -81,9 +100,9 @@ def _logits(builder: relax.BlockBuilder, output: Any, axis: int) -> Any:
 class MeanSquaredError:
     """The mean square of the difference."""
 
-    def label(self, output: Any) -> relax.TensorType:
+    def label(self, output: Any) -> LabelSpec:
         """As the output."""
-        return output.ty
+        return _as(output)
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over all elements."""
@@ -95,9 +114,9 @@ class MeanSquaredError:
 class MeanAbsoluteError:
     """The mean size of the difference (L1)."""
 
-    def label(self, output: Any) -> relax.TensorType:
+    def label(self, output: Any) -> LabelSpec:
         """As the output."""
-        return output.ty
+        return _as(output)
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over all elements."""
@@ -113,9 +132,9 @@ class Huber:
 
     delta: float = 1.0
 
-    def label(self, output: Any) -> relax.TensorType:
+    def label(self, output: Any) -> LabelSpec:
         """As the output."""
-        return output.ty
+        return _as(output)
 
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over all elements."""
@@ -147,3 +166,17 @@ LOSSES: dict[str, type[Loss]] = {
     "own": OwnLoss,
 }
 """By the names that a user gives."""
+
+
+def loss_named(name: str, class_axis: int = 1) -> Loss:
+    """The loss of a name, over scores of classes along this dimension where it has any.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    if name not in LOSSES:
+        raise ModelError(f"no loss is named '{name}'; there are {', '.join(LOSSES)}")
+    kind = LOSSES[name]
+    if kind in (CrossEntropy, SoftCrossEntropy):
+        return kind(class_axis)
+    return kind()

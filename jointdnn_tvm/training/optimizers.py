@@ -7,10 +7,13 @@ of the graph; so is the learning rate, which may follow any schedule. The formul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from tvm import relax
+
+from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.runtime.step_numbers import StepNumbers
 
 op = relax.op
 
@@ -22,8 +25,9 @@ class Optimizer(Protocol):
     def slots(self) -> tuple[str, ...]:
         """What it remembers of each weight, in tensors of the weight's shape that start as 0."""
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
-        """The inputs of a step, counted from 1."""
+    @property
+    def numbers(self) -> StepNumbers:
+        """The inputs of a step, of the learning rate and the number of the step."""
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
@@ -44,9 +48,10 @@ class Sgd:
         """The velocity, where there is momentum."""
         return ("velocity",) if self.momentum else ()
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
+    @property
+    def numbers(self) -> StepNumbers:
         """The learning rate."""
-        return {"learning_rate": learning_rate}
+        return StepNumbers()
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
@@ -73,14 +78,10 @@ class Adam:
 
     slots = ("mean", "square")
 
-    def numbers(self, learning_rate: float, step: int) -> dict[str, float]:
+    @property
+    def numbers(self) -> StepNumbers:
         """The learning rate, and what undoes that the means started from 0."""
-        first, second = self.betas
-        return {
-            "learning_rate": learning_rate,
-            "step_size": learning_rate / (1 - first**step),
-            "square_correction": (1 - second**step) ** -0.5,
-        }
+        return StepNumbers(self.betas)
 
     def update(
         self, weight: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
@@ -129,3 +130,22 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "adamw": AdamW,
 }
 """With the usual settings, by the names that a user gives."""
+
+
+def optimizer_named(name: str, **settings: float | None) -> Optimizer:
+    """The optimizer of a name, with these of its settings in place of the usual ones.
+
+    A setting of None is left as it is.
+
+    Raises:
+        ModelError: there is none of this name, or it has no such setting.
+    """
+    if name not in OPTIMIZERS:
+        raise ModelError(f"no optimizer is named '{name}'; there are {', '.join(OPTIMIZERS)}")
+    optimizer: Any = OPTIMIZERS[name]()
+    given = {key: value for key, value in settings.items() if value is not None}
+    unknown = given.keys() - {field.name for field in fields(optimizer)}
+    if unknown:
+        raise ModelError(f"optimizer '{name}' has no {min(unknown)}; leave it out")
+    changed: Optimizer = replace(optimizer, **given)
+    return changed

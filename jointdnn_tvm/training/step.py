@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,20 @@ import tvm
 from tvm import relax
 
 from jointdnn_tvm.errors import ModelError
+from jointdnn_tvm.graph import Placement
 from jointdnn_tvm.network import Placeable, TensorSpec
 from jointdnn_tvm.passes.append_backward import append_backward
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.passes.main_function import extend_main
-from jointdnn_tvm.training.dropout import DropoutMask
+from jointdnn_tvm.passes.pipeline import partitioning_exactly
+from jointdnn_tvm.runtime.masks import DropoutMask
+from jointdnn_tvm.runtime.step_numbers import StepNumbers
+from jointdnn_tvm.training.accumulation import Accumulation
+from jointdnn_tvm.training.labels import LabelSpec
 from jointdnn_tvm.training.losses import Loss
 from jointdnn_tvm.training.optimizers import Optimizer
 from jointdnn_tvm.training.trainable import StateTensor, Trainable
+from jointdnn_tvm.training.updates import Updates
 
 op = relax.op
 Array = np.ndarray[Any, Any]
@@ -40,13 +46,28 @@ class TrainingStep(Placeable):
     """First values of the state, and the weights that stay, by parameter."""
     inputs: tuple[TensorSpec, ...]
     masks: tuple[DropoutMask, ...]
-    label: TensorSpec | None
+    label: LabelSpec | None
     optimizer: Optimizer
+    accumulation: Accumulation
     numbers: tuple[str, ...]
     state: tuple[str, ...]
     """Parameters that change: trained weights, running statistics, what the optimizer keeps."""
     stored: tuple[StateTensor, ...]
     """How those of the state that come from the file are stored."""
+
+    def partitioned(self, placement: Placement) -> tvm.IRModule:
+        """One public function for each stage, which gives the same bits wherever stages end."""
+        with tvm.transform.PassContext(opt_level=3):
+            return partitioning_exactly(placement)(self.grouped)
+
+    @property
+    def step_numbers(self) -> StepNumbers:
+        """What the numbers of a step are computed by."""
+        return Updates(self.optimizer, self.accumulation).numbers
+
+    def values(self, learning_rate: float, step: int) -> dict[str, float]:
+        """The numbers of a step, counted from 1."""
+        return self.step_numbers(learning_rate, step)
 
 
 def training_step(
@@ -56,6 +77,7 @@ def training_step(
     *,
     output: str | None = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
 ) -> TrainingStep:
     """Puts loss, gradients and updates behind the forward pass.
 
@@ -65,6 +87,7 @@ def training_step(
         optimizer: how weights move.
         output: the name of that output; the first one by default.
         clip_norm: gradients are scaled down where the norm of all of them is larger.
+        accumulate: of so many steps the mean gradient moves the weights, in the last of them.
 
     Raises:
         ModelError: there is no such output, or an operator has no gradient.
@@ -72,7 +95,8 @@ def training_step(
     module, label = _with_loss(network, loss, _index(network, output))
     trained = [tensor.name for tensor in network.trained]
     module = append_backward(module, trained)
-    return _with_updates(network, module, label, optimizer, clip_norm)
+    updates = Updates(optimizer, Accumulation(accumulate), clip_norm)
+    return _with_updates(network, module, label, updates)
 
 
 def _index(network: Trainable, output: str | None) -> int:
@@ -84,12 +108,15 @@ def _index(network: Trainable, output: str | None) -> int:
     return names.index(output)
 
 
-def _with_loss(network: Trainable, loss: Loss, index: int) -> tuple[tvm.IRModule, relax.Var | None]:
+def _with_loss(network: Trainable, loss: Loss, index: int) -> tuple[tvm.IRModule, LabelSpec | None]:
     """`main` returns the loss and the new statistics, and takes labels behind its inputs."""
     main = network.module["main"]
     params, given = list(main.params), len(network.inputs) + len(network.masks)
-    kind = loss.label(relax.Var("output", main.ret_ty.fields[index]))
-    label = None if kind is None else relax.Var(_unlike("label", params), kind)
+    spec = loss.label(relax.Var("output", main.ret_ty.fields[index]))
+    label = None
+    if spec is not None:
+        spec = replace(spec, name=_unlike(spec.name, network.inputs))
+        label = relax.Var(_unlike(spec.name, params), relax.TensorType(spec.shape, spec.dtype))
 
     def extend(builder: relax.BlockBuilder, fields: list[Any]) -> list[Any]:
         value = builder.emit(loss.value(builder, fields[index], label), "loss")
@@ -100,15 +127,11 @@ def _with_loss(network: Trainable, loss: Loss, index: int) -> tuple[tvm.IRModule
     labels = [] if label is None else [label]
     params[given:given] = labels
     count = int(main.attrs["num_input"]) + len(labels)
-    return extend_main(network.module, extend, params, count), label
+    return extend_main(network.module, extend, params, count), spec
 
 
 def _with_updates(
-    network: Trainable,
-    module: tvm.IRModule,
-    label: relax.Var | None,
-    optimizer: Optimizer,
-    clip_norm: float | None,
+    network: Trainable, module: tvm.IRModule, label: LabelSpec | None, updates: Updates
 ) -> TrainingStep:
     """`main` returns the loss and the new state, of which the optimizer's is behind the rest."""
     main = module["main"]
@@ -118,11 +141,11 @@ def _with_updates(
     weights = params[given : given + len(network.trained)]
     numbers = {
         name: relax.Var(_unlike(name, params), relax.TensorType((), str(weights[0].ty.dtype)))
-        for name in optimizer.numbers(1.0, 1)
+        for name in updates.numbers(1.0, 1)
     }
     slots = {
         weight: {
-            s: relax.Var(_unlike(f"{weight.name}_{s}", params), weight.ty) for s in optimizer.slots
+            s: relax.Var(_unlike(f"{weight.name}_{s}", params), weight.ty) for s in updates.slots
         }
         for weight in weights
     }
@@ -130,17 +153,8 @@ def _with_updates(
 
     def extend(builder: relax.BlockBuilder, fields: list[Any]) -> list[Any]:
         first = len(fields) - len(weights)
-        (loss, *statistics), gradients = fields[:first], fields[first:]
-        if clip_norm is not None:
-            gradients = _clipped(builder, gradients, clip_norm)
-        moved, remembered = [], []
-        for weight, gradient in zip(weights, gradients, strict=True):
-            new, kept_slots = optimizer.update(weight, gradient, slots[weight], numbers)
-            moved.append(builder.emit(new, f"{weight.name}_new"))
-            remembered += [
-                builder.emit(kept_slots[name], f"{slot.name}_new")
-                for name, slot in slots[weight].items()
-            ]
+        moved, remembered = updates.append(builder, fields[first:], slots, numbers)
+        loss, *statistics = fields[:first]
         return [loss, *moved, *statistics, *remembered]
 
     state = [*params[given:kept], *own]
@@ -153,36 +167,18 @@ def _with_updates(
         weights=network.weights | zeros,
         inputs=network.inputs,
         masks=network.masks,
-        label=None if label is None else _label_spec(label),
-        optimizer=optimizer,
+        label=label,
+        optimizer=updates.optimizer,
+        accumulation=updates.accumulation,
         numbers=tuple(numbers),
         state=tuple(param.name for param in state),
         stored=(*network.trained, *network.statistics),
     )
 
 
-def _label_spec(label: relax.Var) -> TensorSpec:
-    return TensorSpec("label", tuple(dims(label)), str(label.ty.dtype))
-
-
-def _clipped(builder: relax.BlockBuilder, gradients: Sequence[Any], most: float) -> list[Any]:
-    """Gradients whose norm, of all of them together, is `most` at most.
-
-    As `torch.nn.utils.clip_grad_norm_`.
-    """
-    squares = [builder.emit(op.sum(op.multiply(g, g))) for g in gradients]
-    total = squares[0]
-    for square in squares[1:]:
-        total = builder.emit(op.add(total, square))
-    dtype = str(total.ty.dtype)
-    above = relax.const(most, dtype) / (op.sqrt(total) + relax.const(1e-6, dtype))
-    scale = builder.emit(op.minimum(above, relax.const(1, dtype)), "clipping")
-    return [builder.emit(op.multiply(gradient, scale)) for gradient in gradients]
-
-
-def _unlike(name: str, params: Sequence[relax.Var]) -> str:
-    """A name that no parameter has."""
-    taken = {param.name for param in params}
+def _unlike(name: str, others: Sequence[relax.Var | TensorSpec]) -> str:
+    """A name that none of these has."""
+    taken = {other.name for other in others}
     while name in taken:
         name += "_"
     return name

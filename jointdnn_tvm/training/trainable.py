@@ -20,10 +20,12 @@ from jointdnn_tvm.network import TensorSpec, safe_stem, spec_of
 from jointdnn_tvm.passes.convert_layout import convert_layout
 from jointdnn_tvm.passes.fold_weights import fold_weights
 from jointdnn_tvm.passes.main_function import with_num_input
-from jointdnn_tvm.passes.store_weights import Form, store_weights
+from jointdnn_tvm.passes.store_weights import store_weights
+from jointdnn_tvm.runtime.form import Form
+from jointdnn_tvm.runtime.masks import DropoutMask
 from jointdnn_tvm.training.batch_norm import TrainBatchNorm, freeze_batch_norm
 from jointdnn_tvm.training.choose_weights import TrainedWeights, choose_weights
-from jointdnn_tvm.training.dropout import DropoutMask, MaskDropout
+from jointdnn_tvm.training.dropout import MaskDropout
 
 Array = np.ndarray[Any, Any]
 
@@ -63,6 +65,7 @@ def load_trainable(
     path: str | PathLike[str],
     shapes: Mapping[str, Sequence[int]] | None = None,
     *,
+    batch: int = 1,
     trained: TrainedWeights | None = None,
     batch_norm: Literal["frozen", "batch"] = "frozen",
     dropout: bool = False,
@@ -72,6 +75,7 @@ def load_trainable(
     Args:
         path: the `.onnx` file.
         shapes: shapes of inputs that the file leaves open; the first dimension is the batch.
+        batch: the first dimension where it is left open and not in `shapes`.
         trained: which weights are trained; by default all that can be.
         batch_norm: whether batch normalisations use the running statistics, which stay as they
             are, or those of the batch, which the running ones then follow.
@@ -82,7 +86,7 @@ def load_trainable(
     """
     let_interrupts_through()
     path = Path(path)
-    graph = read_onnx_graph(path, shapes or {})
+    graph = read_onnx_graph(path, shapes or {}, batch)
     names, inputs = list(graph.outputs), list(graph.inputs)
     prune(graph)
     weights = choose_weights(graph, trained or TrainedWeights())

@@ -1,7 +1,8 @@
 """Products of two activations, often a batch of them: register tiles over both as they are.
 
 Numbers of the first factor are read one by one, so it may as well be transposed. Of a second
-factor that is, the columns of one register tile are copied so that they lie in vectors.
+factor that is, the columns of one register tile are copied so that they lie in vectors, unless too
+few rows would meet the copy (`row_products.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
 from jointdnn_tvm.passes.kernels.register_tile import Accumulators, best_tile
+from jointdnn_tvm.passes.kernels.row_products import RowProducts, are_few
 from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.targets import TargetProfile
 
@@ -105,7 +107,25 @@ def emit_matmul(site: Site, profile: TargetProfile) -> list[Any]:
         Factor(tuple(int(extent) for extent in buffer.shape), bool(turned))
         for buffer, turned in zip(buffers, site.options["turned"], strict=True)
     )
-    return _Writer(Matmul(a, b, site.shape[:-2]), buffers, site, profile).statements()
+    product = Matmul(a, b, site.shape[:-2])
+    if b.turned and not a.turned and are_few(a.rows, a.columns, profile):
+        return _by_rows(product, buffers, site, profile)
+    return _Writer(product, buffers, site, profile).statements()
+
+
+def _by_rows(
+    product: Matmul, buffers: Sequence[Any], site: Site, profile: TargetProfile
+) -> list[Any]:
+    (a, see_a), (b, see_b) = (emit.flat(buffer) for buffer in buffers)
+
+    def first(at: Sequence[Any], row: Any, k: Any) -> Any:
+        return tirx.BufferLoad(a, [product.a.flat(product.a.place(at, row, k))])
+
+    def second(at: Sequence[Any], column: Any, k: Any) -> Any:
+        return tirx.BufferLoad(b, [product.b.flat(product.b.place(at, k, column))])
+
+    writer = RowProducts(site, product.a.columns, first, second)
+    return [see_a, see_b, *writer.statements(profile)]
 
 
 class _Writer:

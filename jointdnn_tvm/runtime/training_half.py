@@ -1,0 +1,112 @@
+"""One side of a run of training: its stages, and its half of the state in two buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from jointdnn_tvm.errors import DivergedError, RunError
+from jointdnn_tvm.runtime.finite import is_finite
+from jointdnn_tvm.runtime.masks import draw_masks
+from jointdnn_tvm.runtime.stage_module import Value, as_array, seen
+from jointdnn_tvm.runtime.training_entry import TrainingEntry
+
+Array = np.ndarray[Any, Any]
+
+
+class DeviceStages(Protocol):
+    """What runs stages as a `StageModule` does."""
+
+    def run_on_device(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        """Run a stage; what it hands out stays on the device."""
+
+
+class TrainingHalf:
+    """Runs stages of one step after the other.
+
+    What a step makes for the next stays apart until the step is adopted: a step that fails, on
+    whichever side, is dropped as if it had not been.
+    """
+
+    def __init__(
+        self,
+        stages: DeviceStages | None,
+        training: TrainingEntry,
+        state: Mapping[str, Array],
+        steps: int,
+        seed: int,
+    ) -> None:
+        self._stages = stages
+        self._training = training
+        self._state: dict[str, Value] = dict(state)
+        self._next: dict[str, Value] = {}
+        self._masks: dict[str, Array] = {}
+        self._seed = seed
+        self.steps = steps
+        """How many steps were adopted."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The tensors of this half of the state."""
+        return frozenset(self._state)
+
+    def state(self, names: Iterable[str]) -> dict[str, Array]:
+        """Tensors of this half after the steps that were adopted."""
+        return {name: as_array(self._state[name]) for name in names}
+
+    @property
+    def given(self) -> dict[str, Value]:
+        """What is here before a stage runs: the state, and the masks of the step."""
+        return {**self._state, **self._masks}
+
+    def begin(self) -> None:
+        """Drop what a step left behind, and begin one."""
+        self._next = {}
+        self._masks = draw_masks(self._training.masks, self._seed, self.steps + 1)
+
+    def run(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        """Run a stage on what is here and on `tensors`; returns what it hands out."""
+        if self._stages is None:
+            raise RunError(f"there is no stage {name!r} here")
+        results = self._stages.run_on_device(name, {**self.given, **tensors})
+        self.take(results)
+        return results
+
+    def take(self, results: Mapping[str, Value]) -> None:
+        """Remember what of some stage's results belongs to this half of the next state.
+
+        DivergedError when that is no finite number.
+        """
+        for carried in self._training.carried:
+            if carried.new in results and carried.tensor in self._state:
+                value = results[carried.new]
+                if not is_finite(seen(value)):
+                    raise DivergedError(
+                        f"in step {self.steps + 1} {carried.tensor!r} would leave the finite "
+                        "numbers: the step is not taken; lower the learning rate, or look at the "
+                        "inputs"
+                    )
+                self._next[carried.tensor] = value
+
+    def adopt(self) -> None:
+        """The step was taken: what it made is the state now."""
+        if missing := sorted(self._state.keys() - self._next.keys()):
+            raise RunError(f"a step ended without the next value of {missing[0]!r}")
+        self._state, self._next = self._next, {}
+        self.steps += 1
+
+    def settle(self, steps: int) -> None:
+        """The other side has taken so many steps: adopt the last one here, or drop it.
+
+        RunError when the halves do not fit together.
+        """
+        if steps == self.steps + 1:
+            self.adopt()
+        elif steps != self.steps:
+            raise RunError(
+                f"one half of the run is at step {self.steps}, the other at step {steps}; "
+                "open it again from its checkpoints"
+            )
+        self._next = {}
