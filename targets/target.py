@@ -20,6 +20,7 @@ A profile is a TOML file in this folder (or any path)::
     fma_ports = 2                 # vector multiply-adds that start each cycle; may be left out
     fma_latency = 4               # cycles until the sum of one can enter the next; likewise
     peak_flops = 48e9             # 32-bit, all cores, a multiply-add counts as two
+    tensor_flops = 156e12         # a GPU: TF32, that `mma` reaches on tensor cores; may be left out
 
     [memory]
     size_bytes = 4e9
@@ -75,6 +76,7 @@ class TargetProfile:
     fma_ports: int
     fma_latency: int
     peak_flops: float
+    tensor_flops: float
     memory_bytes: int
     bandwidth_bytes_per_s: float
     l1d_bytes: int
@@ -142,6 +144,7 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         fma_ports=compute.whole("fma_ports", _FMA_PORTS),
         fma_latency=compute.whole("fma_latency", _FMA_LATENCY),
         peak_flops=compute.number("peak_flops", positive=True),
+        tensor_flops=compute.number("tensor_flops", 0.0),
         memory_bytes=int(memory.number("size_bytes", positive=True)),
         bandwidth_bytes_per_s=memory.number("bandwidth_bytes_per_s", positive=True),
         l1d_bytes=memory.whole("l1d_bytes", 0),

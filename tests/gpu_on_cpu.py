@@ -1,9 +1,4 @@
-"""Kernels scheduled for a GPU, run on this machine's CPU: threads become loops, one after another.
-
-A schedule's blocks mean the same whatever a loop is bound to, so this judges what each thread
-computes, where it reads and where it writes. It cannot judge barriers, which TVM puts in later,
-nor anything that only a GPU does.
-"""
+"""Kernels lowered for a GPU, run on this machine's CPU as `cuda_emulator.py` says."""
 
 from __future__ import annotations
 
@@ -17,9 +12,10 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.compiling import separate_kernels, tvm_target
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
+from tests.cuda_emulator import emulate
 from tests.kernel_cases import Case
 from tests.tiny_models import relax_main
 
@@ -70,29 +66,15 @@ def kernels(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
     }
 
 
-def without_threads(function: Any) -> Any:
-    """The same kernel with loops in the place of threads."""
-
-    def serial(loop: tirx.For) -> tirx.For:
-        if loop.kind != tirx.ForKind.THREAD_BINDING:
-            return loop
-        return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)
-
-    return tvm_ffi.structural_map(function, (tirx.For, serial))
-
-
 def run_on_cpu(name: str, module: tvm.IRModule, arrays: Sequence[Array]) -> list[Array]:
     """What `main` makes of inputs and weights when lowered for a GPU."""
-    lowered = lower_for(name, module)
-    functions = {
-        var: without_threads(function) if isinstance(function, tirx.PrimFunc) else function
-        for var, function in lowered.functions.items()
-    }
-    host = tvm_target(load_target("host"))
+    target, host = tvm_target(load_target(name)), tvm_target(load_target("host"))
+    calling, found = separate_kernels(lower_for(name, module), target)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "serial.so"
-        serial = tvm.IRModule(functions, attrs=lowered.attrs)
-        tvm.compile(serial, host, relax_pipeline=None).export_library(str(path))
+        for kernel, run in emulate(found, target, Path(folder)).items():
+            tvm_ffi.register_global_func(kernel, run, override=True)
+        path = Path(folder) / "main.so"
+        tvm.compile(calling, host, relax_pipeline=None).export_library(str(path))
         machine = relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
         results = machine["main"](*(tvm.runtime.tensor(array) for array in arrays))
         return [result.numpy() for result in results]

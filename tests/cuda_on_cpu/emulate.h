@@ -1,0 +1,72 @@
+// CUDA on a CPU, for tests: each thread of a block is a fibre that runs until it waits for others.
+//
+// The order in which threads run between two barriers is drawn anew each time, and shared memory
+// holds NaN when a block begins: a barrier that is missing changes the answer.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <type_traits>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("cuda_shared")))
+
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) int2 { int x, y; };
+struct alignas(16) int4 { int x, y, z, w; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline int2 make_int2(int x, int y) { return {x, y}; }
+inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+template <class T> T max(T a, T b) { return a > b ? a : b; }
+template <class T> T min(T a, T b) { return a < b ? a : b; }
+inline float max(float a, float b) { return fmaxf(a, b); }
+inline float min(float a, float b) { return fminf(a, b); }
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }
+inline float __uint_as_float(unsigned u) { float x; memcpy(&x, &u, 4); return x; }
+
+struct Index { int x, y, z; };
+extern Index threadIdx, blockIdx;
+
+void __syncthreads();
+unsigned __activemask();
+float __shfl_down_sync(unsigned mask, float value, int offset, int width);
+void emulated_mma(float &d0, float &d1, float &d2, float &d3, unsigned a0, unsigned a1, unsigned a2,
+                  unsigned a3, unsigned b0, unsigned b1);
+
+namespace emulation {
+
+// Shared memory of the kernels in one library.
+struct Memory { char *begin, *end; };
+
+// False when threads waited for others that never came. `grid` and `block` are numbers of blocks,
+// and of threads in each.
+bool run(void (*body)(void *), void *argument, Memory shared, Index grid, Index block);
+
+extern "C" char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
+extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
+
+template <class... A, size_t... I>
+bool launch(void (*kernel)(A...), void **arguments, const int *d, std::index_sequence<I...>) {
+  auto call = [=] { kernel(static_cast<A>(arguments[I])...); };
+  auto body = [](void *argument) { (*static_cast<decltype(call) *>(argument))(); };
+  const Memory shared{__start_cuda_shared, __stop_cuda_shared};
+  return run(body, &call, shared, {d[0], d[1], d[2]}, {d[3], d[4], d[5]});
+}
+
+template <class... A>
+bool launch(void (*kernel)(A...), void **arguments, const int *dimensions) {
+  return launch(kernel, arguments, dimensions, std::index_sequence_for<A...>());
+}
+
+}  // namespace emulation
+
+#define alignas(bytes) __attribute__((aligned(bytes)))  // C++ wants it before `static`
