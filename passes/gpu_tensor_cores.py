@@ -23,7 +23,7 @@ WARP_ROWS, WARP_COLUMNS = 8, 4
 PRODUCTS = 3
 """Of TF32, for one of 32-bit floats."""
 
-_SOURCE = """
+SOURCE = """
 #ifndef JOINTDNN_MULTIPLY
 #define JOINTDNN_MULTIPLY
 __device__ __forceinline__ void jointdnn_split(float x, unsigned &large, unsigned &small) {
@@ -125,7 +125,7 @@ def multiply_intrinsic(down: int, across: int, depth: int) -> str:
                     B.access_ptr("r"),
                     sa,
                     sb,
-                    source_code=_SOURCE,
+                    source_code=SOURCE,
                 )
             )
 

@@ -54,10 +54,9 @@ def emulate(
     split = _HostAndDevice()
     with tvm.transform.PassContext(opt_level=3, instruments=[split]):
         built = tvm.tirx.build(tvm.IRModule(dict(kernels)), target)
-    source = cuda_source(built)
     functions = {var.name_hint: function for var, function in split.module.functions.items()}
-    library = _compile(source, sorted(functions.keys() - kernels.keys()), folder)
-    return {name: _Emulated(functions[name], library) for name in kernels}
+    device = Device(cuda_source(built), sorted(functions.keys() - kernels.keys()), folder)
+    return {name: _Emulated(functions[name], device) for name in kernels}
 
 
 def cuda_source(module: Any) -> str:
@@ -67,16 +66,30 @@ def cuda_source(module: Any) -> str:
     return "".join(cuda_source(imported) for imported in module.imports)
 
 
-def _compile(source: str, names: Sequence[str], folder: Path) -> ctypes.CDLL:
-    entries = "\n".join(
-        f'extern "C" bool launch_{name}(void **arguments, const int *dimensions) '
-        f"{{ return emulation::launch({name}, arguments, dimensions); }}"
-        for name in names
-    )
-    code, library = folder / "kernels.cc", folder / "kernels.so"
-    code.write_text(f'#include "emulate.h"\n{_ASM.sub(_as_call, source)}\n{entries}\n')
-    _compiler("-shared", "-o", str(library), str(code), str(_runtime()))
-    return ctypes.CDLL(str(library))
+class Device:
+    """CUDA source compiled for the CPU, of which the named kernels can be launched."""
+
+    def __init__(self, source: str, names: Sequence[str], folder: Path) -> None:
+        entries = "\n".join(
+            f'extern "C" bool launch_{name}(void **arguments, const int *dimensions) '
+            f"{{ return emulation::launch({name}, arguments, dimensions); }}"
+            for name in names
+        )
+        code, library = folder / "kernels.cc", folder / "kernels.so"
+        code.write_text(f'#include "emulate.h"\n{_ASM.sub(_as_call, source)}\n{entries}\n')
+        _compiler("-shared", "-o", str(library), str(code), str(_runtime()))
+        self._library = ctypes.CDLL(str(library))
+
+    def launch(self, name: str, arrays: Sequence[Guarded], sizes: Mapping[str, int]) -> None:
+        """Run a kernel with as many blocks and threads as `blockIdx.x` and so on say."""
+        pointers = (ctypes.c_void_p * len(arrays))(*(array.address for array in arrays))
+        dimensions = (ctypes.c_int * len(_AXES))(*(sizes.get(axis, 1) for axis in _AXES))
+        launch = getattr(self._library, f"launch_{name}")
+        launch.restype = ctypes.c_bool
+        if not launch(pointers, dimensions):
+            raise RuntimeError(f"threads of {name} do not do together what they must")
+        for array in arrays:
+            array.check()
 
 
 @cache
@@ -97,7 +110,7 @@ def _as_call(found: re.Match[str]) -> str:
     """An instruction of the tensor cores as a call of its emulation, operands in order."""
     text = "".join(re.findall(r'"([^"]*)"', found["text"]))
     if text != _MMA:
-        raise ValueError(f"no emulation of {text}")
+        raise ValueError(f"nothing here emulates {text}")
     operands = re.findall(r'"[+=]?[fr]"\(([^()]*)\)', found["operands"])
     return f"emulated_mma({', '.join(operands)});"
 
@@ -105,45 +118,34 @@ def _as_call(found: re.Match[str]) -> str:
 class _Emulated:
     """One kernel of TVM's: the buffers that it allocates, and launches one after another."""
 
-    def __init__(self, host: tirx.PrimFunc, library: ctypes.CDLL) -> None:
+    def __init__(self, host: tirx.PrimFunc, device: Device) -> None:
         self._host = host
-        self._library = library
+        self._device = device
 
     def __call__(self, *tensors: Any) -> None:
         views = [np.from_dlpack(tensor) for tensor in tensors]
-        parameters = [_Guarded(view.dtype, view.size) for view in views]
+        parameters = [Guarded(view.dtype, view.size) for view in views]
         for parameter, view in zip(parameters, views, strict=True):
             parameter.array[...] = view.reshape(-1)
         held = dict(zip(self._host.params, parameters, strict=True))
         for statement in _statements(self._host.body):
             self._run(statement, held)
-        for array in held.values():
-            array.check()
         for parameter, view in zip(parameters, views, strict=True):
             view[...] = parameter.array.reshape(view.shape)
 
-    def _run(self, statement: Any, held: dict[tirx.Var, _Guarded]) -> None:
+    def _run(self, statement: Any, held: dict[tirx.Var, Guarded]) -> None:
         if isinstance(statement, tirx.AllocBuffer):
             buffer = statement.buffer
             shape = [int(extent) for extent in buffer.shape]
-            held[buffer] = _Guarded(np.dtype(str(buffer.dtype)), math.prod(shape))
+            held[buffer] = Guarded(np.dtype(str(buffer.dtype)), math.prod(shape))
         elif isinstance(statement, tirx.DeclBuffer):
             held[statement.buffer] = held[statement.data.args[0]]
-        else:
-            self._launch(statement.value, held)
-
-    def _launch(self, call: Any, held: Mapping[tirx.Var, _Guarded]) -> None:
-        """Run `call_ffi_kernel(name, pointers…, extents…)`."""
-        axes = [str(axis) for axis in call.attrs.launch_params]
-        name, *rest = call.args
-        pointers, extents = rest[: -len(axes)], rest[-len(axes) :]
-        sizes = dict.fromkeys(_AXES, 1) | dict(zip(axes, map(int, extents), strict=True))
-        arguments = (ctypes.c_void_p * len(pointers))(*(held[p.args[0]].address for p in pointers))
-        dimensions = (ctypes.c_int * len(_AXES))(*(sizes[axis] for axis in _AXES))
-        launch = getattr(self._library, f"launch_{name.value}")
-        launch.restype = ctypes.c_bool
-        if not launch(arguments, dimensions):
-            raise RuntimeError(f"threads of {name.value} wait for others that never come")
+        else:  # call_ffi_kernel(name, pointers…, sizes…)
+            axes = [str(axis) for axis in statement.value.attrs.launch_params]
+            name, *rest = statement.value.args
+            arrays = [held[pointer.args[0]] for pointer in rest[: -len(axes)]]
+            sizes = dict(zip(axes, map(int, rest[-len(axes) :]), strict=True))
+            self._device.launch(name.value, arrays, sizes)
 
 
 def _statements(body: Any) -> Iterator[Any]:
@@ -154,7 +156,7 @@ def _statements(body: Any) -> Iterator[Any]:
         yield body
 
 
-class _Guarded:
+class Guarded:
     """An array of one dimension, full of NaN, between margins that nobody may write.
 
     Margins hold NaN too: who reads them spoils the answer.
