@@ -26,7 +26,7 @@ import tvm
 from tvm import tirx
 
 _HERE = Path(__file__).parent / "cuda_on_cpu"
-_MARGIN = 1024  # bytes before and behind each array
+_MARGIN = 1 << 16  # bytes before and behind each array
 _ALIGNED = 64  # bytes, as what TVM allocates
 _ASM = re.compile(r'\basm(?: volatile)?\s*\((?P<text>(?:\s*"[^"]*")+)(?P<operands>[^;]*)\);')
 _MMA = (

@@ -1,4 +1,4 @@
-"""Kernels lowered for a GPU, run on this machine's CPU as `cuda_emulator.py` says."""
+"""Kernels lowered for a GPU: run on this machine's CPU by `cuda_emulator.py`, and compiled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from jointdnn_tvm.compiling import separate_kernels, tvm_target
+from jointdnn_tvm.cuda.compilers import compile_cubin, find_cuda_compiler
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
-from tests.cuda_emulator import emulate
+from tests.cuda_emulator import cuda_source, emulate
 from tests.kernel_cases import Case
 from tests.tiny_models import relax_main
 
@@ -78,3 +79,11 @@ def run_on_cpu(name: str, module: tvm.IRModule, arrays: Sequence[Array]) -> list
         machine = relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
         results = machine["main"](*(tvm.runtime.tensor(array) for array in arrays))
         return [result.numpy() for result in results]
+
+
+def machine_code(case: Case, arch: str) -> bytes:
+    """The cubin of a case's kernels."""
+    name = f"cuda-{arch.replace('_', '')}"
+    found = kernels(lower_for(name, module_of(case)))
+    built = tvm.tirx.build(tvm.IRModule(found), tvm_target(load_target(name)))
+    return compile_cubin(find_cuda_compiler(), cuda_source(built), arch)

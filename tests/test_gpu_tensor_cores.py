@@ -10,15 +10,20 @@ import pytest
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.compiling import tvm_target
-from jointdnn_tvm.cuda.compilers import compile_cubin, find_cuda_compiler
 from jointdnn_tvm.passes.gpu_tile import Limits, Tile, _fits, _tiles
 from jointdnn_tvm.passes.schedule_for_gpu_products import schedule_product
 from jointdnn_tvm.targets import load_target
 from tests.cubin import HMMA, Kernel, kernels_in
-from tests.cuda_emulator import cuda_source
 from tests.cuda_machine import ARCHITECTURES, needs_cuda_compiler
-from tests.gpu_on_cpu import Array, fused_kernel, kernels, lower_for, module_of, run_on_cpu
+from tests.gpu_on_cpu import (
+    Array,
+    fused_kernel,
+    kernels,
+    lower_for,
+    machine_code,
+    module_of,
+    run_on_cpu,
+)
 from tests.kernel_cases import Case, convolution, dense
 
 SM80 = Limits.of(load_target("cuda-sm80"))
@@ -124,13 +129,8 @@ def test_what_is_no_number_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isfinite(np.delete(found, [3, 7], axis=0)).all()
 
 
-def machine_code(case: Case, arch: str) -> Kernel:
-    target = f"cuda-{arch.replace('_', '')}"
-    built = tvm.tirx.build(
-        tvm.IRModule(kernels(lower_for(target, module_of(case)))), tvm_target(load_target(target))
-    )
-    cubin = compile_cubin(find_cuda_compiler(), cuda_source(built), arch)
-    (kernel,) = kernels_in(cubin).values()
+def code_of(case: Case, arch: str) -> Kernel:
+    (kernel,) = kernels_in(machine_code(case, arch)).values()
     return kernel
 
 
@@ -141,7 +141,7 @@ def test_machine_code(tile: Tile, arch: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         "jointdnn_tvm.passes.schedule_for_gpu_products.choose_tile", lambda *_: tile
     )
-    kernel = machine_code(PRODUCTS[0][0], arch)
+    kernel = code_of(PRODUCTS[0][0], arch)
     tiles = tile.thread_rows // 2 * (tile.thread_columns // 2) * (tile.depth // 8)
     assert kernel.instructions[HMMA] == 3 * tiles
     assert kernel.stack_bytes == 0
@@ -154,7 +154,7 @@ def test_machine_code(tile: Tile, arch: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_large_products_use_tensor_cores_by_themselves(arch: str) -> None:
     case = convolution((1, 56, 56, 128), (3, 3, 128, 128), "bias_relu", padding=(1, 1, 1, 1))
-    assert machine_code(case, arch).instructions[HMMA] > 0
+    assert code_of(case, arch).instructions[HMMA] > 0
 
 
 def test_gpus_without_tensor_cores_do_without() -> None:
