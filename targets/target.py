@@ -5,6 +5,7 @@ A profile is a TOML file in this folder (or any path)::
     description = "…"
     kind = "cpu"                  # or "cuda"
     detect = false                # true: facts left out are read from this very machine
+    cuda_graphs = false           # true, for a GPU: kernels of a stage are launched as CUDA graphs
     note = "…"                    # what is nominal, what was not measured
 
     [tvm_target]                  # what tvm.target.Target takes; reading it needs no TVM
@@ -68,6 +69,7 @@ class TargetProfile:
     name: str
     description: str
     kind: Literal["cpu", "cuda"]
+    cuda_graphs: bool
     tvm_target: dict[str, Any]
     cores: int
     clock_hz: float
@@ -136,6 +138,7 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         name=name,
         description=fields.text("description"),
         kind="cpu" if kind == "cpu" else "cuda",
+        cuda_graphs=fields.flag("cuda_graphs"),
         tvm_target=tvm_target,
         cores=cores,
         clock_hz=compute.number("clock_hz", positive=True),

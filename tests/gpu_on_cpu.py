@@ -12,7 +12,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from jointdnn_tvm.compiling import separate_kernels, tvm_target
+from jointdnn_tvm.compiling import pass_context, separate_kernels, tvm_target
 from jointdnn_tvm.cuda.compilers import compile_cubin, find_cuda_compiler
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
@@ -50,11 +50,11 @@ def fused_kernel(case: Case) -> tirx.PrimFunc:
     return kernel
 
 
-def lower_for(name: str, module: tvm.IRModule) -> tvm.IRModule:
+def lower_for(name: str, module: tvm.IRModule, *, cuda_graphs: bool = False) -> tvm.IRModule:
     """A module of public functions lowered for a profile, kernels scheduled."""
     profile = load_target(name)
     target = tvm_target(profile)
-    with target, tvm.transform.PassContext(opt_level=3):
+    with target, pass_context(None, cuda_graphs=cuda_graphs):
         return lower(module, target, profile)[0]
 
 
@@ -69,16 +69,21 @@ def kernels(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
 
 def run_on_cpu(name: str, module: tvm.IRModule, arrays: Sequence[Array]) -> list[Array]:
     """What `main` makes of inputs and weights when lowered for a GPU."""
-    target, host = tvm_target(load_target(name)), tvm_target(load_target("host"))
-    calling, found = separate_kernels(lower_for(name, module), target)
     with tempfile.TemporaryDirectory() as folder:
-        for kernel, run in emulate(found, target, Path(folder)).items():
-            tvm_ffi.register_global_func(kernel, run, override=True)
-        path = Path(folder) / "main.so"
-        tvm.compile(calling, host, relax_pipeline=None).export_library(str(path))
-        machine = relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
+        machine = machine_on_cpu(name, lower_for(name, module), Path(folder))
         results = machine["main"](*(tvm.runtime.tensor(array) for array in arrays))
         return [result.numpy() for result in results]
+
+
+def machine_on_cpu(name: str, lowered: tvm.IRModule, folder: Path) -> relax.VirtualMachine:
+    """A virtual machine for what was lowered for a GPU, whose kernels are emulated."""
+    target, host = tvm_target(load_target(name)), tvm_target(load_target("host"))
+    calling, found = separate_kernels(lowered, target)
+    for kernel, run in emulate(found, target, folder).items():
+        tvm_ffi.register_global_func(kernel, run, override=True)
+    path = folder / "main.so"
+    tvm.compile(calling, host, relax_pipeline=None).export_library(str(path))
+    return relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
 
 
 def machine_code(case: Case, arch: str) -> bytes:
