@@ -17,14 +17,19 @@
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("cuda_shared")))
 
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) int2 { int x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline int2 make_int2(int x, int y) { return {x, y}; }
-inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+#define VECTORS(TYPE, NAME)                                                    \
+  struct alignas(2 * sizeof(TYPE)) NAME##2 { TYPE x, y; };                     \
+  struct alignas(4 * sizeof(TYPE)) NAME##4 { TYPE x, y, z, w; };               \
+  inline NAME##2 make_##NAME##2(TYPE x, TYPE y) { return {x, y}; }             \
+  inline NAME##4 make_##NAME##4(TYPE x, TYPE y, TYPE z, TYPE w) { return {x, y, z, w}; }
+VECTORS(float, float)
+VECTORS(int, int)
+VECTORS(unsigned, uint)
+VECTORS(short, short)
+VECTORS(unsigned short, ushort)
+VECTORS(signed char, char)
+VECTORS(unsigned char, uchar)
+
 template <class T> T max(T a, T b) { return a > b ? a : b; }
 template <class T> T min(T a, T b) { return a < b ? a : b; }
 inline float max(float a, float b) { return fmaxf(a, b); }
