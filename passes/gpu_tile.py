@@ -50,6 +50,11 @@ class Tile:
         return self.rows // self.thread_rows * (self.columns // self.thread_columns)
 
     @property
+    def warp_tiles(self) -> tuple[int, int]:
+        """Tiles of tensor cores, 16 x 8, that a warp has one below the other and side by side."""
+        return self.thread_rows // 2, self.thread_columns // 2
+
+    @property
     def lanes(self) -> int:
         """Columns that one thread reads at once."""
         return min(4, self.thread_columns)

@@ -41,8 +41,6 @@ def schedule_product(function: tirx.PrimFunc, limits: Limits) -> tirx.PrimFunc |
     sch.pad_einsum(product, [1, tile.rows, tile.columns, tile.depth])
     split = _split_for_warps if tile.tensor_cores else _split_for_threads
     stored, thread, step = split(sch, product, tile)
-    sch.annotate(thread, "pragma_auto_unroll_max_step", _UNROLLED)
-    sch.annotate(thread, "pragma_unroll_explicit", 0)
     left = _fetch(sch, product, 0, step, tile.threads, left_lanes)
     sch.storage_align(left, 0, axis=1, factor=2 * LEFT_PADDING, offset=LEFT_PADDING)
     right = _fetch(sch, product, 1, step, tile.threads, right_lanes)
@@ -51,10 +49,16 @@ def schedule_product(function: tirx.PrimFunc, limits: Limits) -> tirx.PrimFunc |
     for block in (left, right):
         auto_inline_producers(sch, block)
     auto_inline_consumer_chain(sch, stored)
-    sch.decompose_reduction(product, step)
+    start = sch.decompose_reduction(product, step)
+    unrolled = [thread]
     if tile.tensor_cores:
-        name = multiply_intrinsic(tile.thread_rows // 2, tile.thread_columns // 2, tile.depth)
-        sch.tensorize(sch.get_loops(product)[-4], name)  # rows, pairs, columns, steps
+        *outside, own = sch.get_loops(product)[:-3]  # but pairs, columns, steps within
+        sch.tensorize(own, multiply_intrinsic(*tile.warp_tiles, tile.depth))
+        unrolled = [sch.get_loops(block)[len(outside)] for block in (left, right)]
+        unrolled += [sch.get_loops(block)[len(outside) - 1] for block in (start, stored)]
+    for loop in unrolled:
+        sch.annotate(loop, "pragma_auto_unroll_max_step", _UNROLLED)
+        sch.annotate(loop, "pragma_unroll_explicit", 0)
     return sch.mod["main"]
 
 
