@@ -21,6 +21,7 @@ from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
 from jointdnn_tvm.linking import find_linker
 from jointdnn_tvm.llvm_target import check_llvm_target
+from jointdnn_tvm.passes.blocks_to_gpu_code import BLOCKS_TO_GPU_CODE
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
@@ -67,7 +68,7 @@ def _export_for_gpu(
     """Link a library that carries all kernels as machine code of the GPU."""
     compiler = find_cuda_compiler()
     arch = str(target.attrs["arch"])
-    executable = tvm.compile(lowered, target, relax_pipeline=None)
+    executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=BLOCKS_TO_GPU_CODE)
     with open_kernel_store() as store:
         pack = pack_imports(partial(_cubin, store, compiler, arch))
         executable.mod.export_library(str(path), fcompile=link, fpack_imports=pack)

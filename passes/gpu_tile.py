@@ -1,10 +1,10 @@
 """How large the tiles of a matrix product are on a GPU: a model of one multiprocessor.
 
-A block of threads holds one tile of the result in registers. Step by step along the sum it
-fetches a slice of each factor into shared memory, and every thread multiplies its rows by its
-columns, alone or on tensor cores, where three products of TF32 stand for one of 32-bit floats. The
-model counts cycles of arithmetic, of reading shared memory and of fetching, for as many blocks as
-fit a multiprocessor at once, and the latency that one step cannot hide.
+A block of threads holds one tile of the result in registers. Step by step along the sum every
+thread multiplies its rows by its columns, from a slice of each factor in shared memory. It does so
+alone, or on tensor cores, where three products of TF32 stand for one of 32-bit floats, and the next
+slices are fetched meanwhile. The model counts cycles of arithmetic, of reading shared memory and of
+fetching, for as many blocks as fit a multiprocessor at once, and the latency of a fetch.
 No figure in it was fitted on a GPU: it ranks tiles, it predicts no time.
 """
 
@@ -69,10 +69,16 @@ class Tile:
         return 8 if self.tensor_cores else 0
 
     @property
+    def slices(self) -> int:
+        """Of each factor, held at once: for tensor cores one is fetched while one is multiplied."""
+        return 2 if self.tensor_cores else 1
+
+    @property
     def shared_bytes(self) -> int:
-        """Shared memory for one slice of each factor, rows of the left padded by one vector."""
+        """Shared memory for the slices of both factors that a block holds at once."""
         left = self.rows * (self.depth + LEFT_PADDING)
-        return _FLOAT_BYTES * (left + self.depth * (self.columns + self.right_padding))
+        right = self.depth * (self.columns + self.right_padding)
+        return self.slices * _FLOAT_BYTES * (left + right)
 
     @property
     def registers(self) -> int:
@@ -155,7 +161,10 @@ def _cycles(tile: Tile, batch: int, rows: int, columns: int, depth: int, limits:
     fetched = _FLOAT_BYTES * tile.depth * (tile.rows + tile.columns) / 2  # half is in the L2 cache
     step = max(_arithmetic(tile, limits), fetched / limits.fetched_bytes)
     waves = -(-blocks // (limits.multiprocessors * resident))
-    return waves * -(-depth // tile.depth) * (resident * step + _STEP_LATENCY)
+    steps = -(-depth // tile.depth)
+    if tile.slices > 1:
+        return waves * (_STEP_LATENCY + steps * max(resident * step, _STEP_LATENCY))
+    return waves * steps * (resident * step + _STEP_LATENCY)
 
 
 def _arithmetic(tile: Tile, limits: Limits) -> float:

@@ -54,6 +54,7 @@ def schedule_product(function: tirx.PrimFunc, limits: Limits) -> tirx.PrimFunc |
     if tile.tensor_cores:
         *outside, own = sch.get_loops(product)[:-3]  # but pairs, columns, steps within
         sch.tensorize(own, multiply_intrinsic(*tile.warp_tiles, tile.depth))
+        _fetch_ahead(sch, step)
         unrolled = [sch.get_loops(block)[len(outside)] for block in (left, right)]
         unrolled += [sch.get_loops(block)[len(outside) - 1] for block in (start, stored)]
     for loop in unrolled:
@@ -203,3 +204,15 @@ def _fetch(
     if lanes > 1:
         sch.vectorize(lane)
     return block
+
+
+def _fetch_ahead(sch: s_tir.Schedule, step: Any) -> None:
+    """Fetch both slices of the next step while this one's are multiplied.
+
+    Only for tensor cores: the slices that threads multiply alone become arrays of vectors, and
+    TVM's pass that makes copies asynchronous fails on those.
+    """
+    fetch, multiply = 0, 1
+    sch.annotate(step, "software_pipeline_stage", [fetch, fetch, multiply])
+    sch.annotate(step, "software_pipeline_order", [0, 1, 2])
+    sch.annotate(step, "software_pipeline_async_stages", [fetch])

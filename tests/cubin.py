@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HMMA = 0x23C  # a product on tensor cores
+LDGSTS = 0xFAE  # a copy to shared memory that nobody waits for
 _HEADER, _SYMBOL = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
 _NO_BITS = 8  # a section's kind: it has a size and no content
 _REGISTERS, _FRAME = 0x2F, 0x11  # attributes of all kernels: number of a symbol, value

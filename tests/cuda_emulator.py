@@ -25,14 +25,33 @@ import numpy as np
 import tvm
 from tvm import tirx
 
+from jointdnn_tvm.passes.blocks_to_gpu_code import BLOCKS_TO_GPU_CODE
+
 _HERE = Path(__file__).parent / "cuda_on_cpu"
 _MARGIN = 1 << 16  # bytes before and behind each array
 _ALIGNED = 64  # bytes, as what TVM allocates
-_ASM = re.compile(r'\basm(?: volatile)?\s*\((?P<text>(?:\s*"[^"]*")+)(?P<operands>[^;]*)\);')
-_MMA = (
-    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+_ASM = re.compile(
+    r'\b(?:asm|__asm__)(?: volatile| __volatile__)?\s*\((?P<text>(?:\s*"[^"]*")+)'
+    r"(?P<operands>[^;]*)\);"
 )
+_COPY = "emulated_copy"
+_INSTRUCTIONS = {
+    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};": "emulated_mma",
+    "cp.async.cg.shared.global [%0], [%1], %2;": _COPY,
+    "cp.async.ca.shared.global [%0], [%1], %2;": _COPY,
+    "cp.async.commit_group;": "emulated_commit",
+    **{f"cp.async.wait_group {n};": f"emulated_wait<{n}>" for n in range(4)},
+    **{
+        "{ .reg .pred p; setp.eq.u32 p, %3, 1; "
+        f"@p cp.async.{kind}.shared.global [%0], [%1], %2; @!p st.shared.{zeros}; }}": _COPY
+        for kind, zeros in (
+            ("cg", "v4.u32 [%0], {%4, %4, %4, %4}"),
+            ("ca", "v2.u32 [%0], {%4, %4}"),
+            ("ca", "u32 [%0], {%4}"),
+        )
+    },
+}
 _AXES = [f"{index}Idx.{axis}" for index in ("block", "thread") for axis in "xyz"]
 
 
@@ -53,7 +72,7 @@ def emulate(
     """Functions that take TVM tensors on the CPU and do to them what the kernels do."""
     split = _HostAndDevice()
     with tvm.transform.PassContext(opt_level=3, instruments=[split]):
-        built = tvm.tirx.build(tvm.IRModule(dict(kernels)), target)
+        built = tvm.tirx.build(tvm.IRModule(dict(kernels)), target, pipeline=BLOCKS_TO_GPU_CODE)
     functions = {var.name_hint: function for var, function in split.module.functions.items()}
     device = Device(cuda_source(built), sorted(functions.keys() - kernels.keys()), folder)
     return {name: _Emulated(functions[name], device) for name in kernels}
@@ -107,12 +126,13 @@ def _compiler(*arguments: str) -> None:
 
 
 def _as_call(found: re.Match[str]) -> str:
-    """An instruction of the tensor cores as a call of its emulation, operands in order."""
-    text = "".join(re.findall(r'"([^"]*)"', found["text"]))
-    if text != _MMA:
+    """An instruction in assembly as a call of its emulation, operands in order."""
+    text = "".join(re.findall(r'"([^"]*)"', found["text"])).replace("\\n", " ")
+    text = " ".join(text.split())
+    if text not in _INSTRUCTIONS:
         raise ValueError(f"nothing here emulates {text}")
-    operands = re.findall(r'"[+=]?[fr]"\(([^()]*)\)', found["operands"])
-    return f"emulated_mma({', '.join(operands)});"
+    operands = re.findall(r'"[+=]?[a-z]"\(([^()]*)\)', found["operands"])
+    return f"{_INSTRUCTIONS[text]}({', '.join(operands)});"
 
 
 class _Emulated:

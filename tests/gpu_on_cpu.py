@@ -14,6 +14,7 @@ from tvm import relax, tirx
 
 from jointdnn_tvm.compiling import pass_context, separate_kernels, tvm_target
 from jointdnn_tvm.cuda.compilers import compile_cubin, find_cuda_compiler
+from jointdnn_tvm.passes.blocks_to_gpu_code import BLOCKS_TO_GPU_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
 from tests.cuda_emulator import cuda_source, emulate
@@ -90,5 +91,6 @@ def machine_code(case: Case, arch: str) -> bytes:
     """The cubin of a case's kernels."""
     name = f"cuda-{arch.replace('_', '')}"
     found = kernels(lower_for(name, module_of(case)))
-    built = tvm.tirx.build(tvm.IRModule(found), tvm_target(load_target(name)))
+    target = tvm_target(load_target(name))
+    built = tvm.tirx.build(tvm.IRModule(found), target, pipeline=BLOCKS_TO_GPU_CODE)
     return compile_cubin(find_cuda_compiler(), cuda_source(built), arch)

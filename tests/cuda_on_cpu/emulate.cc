@@ -5,6 +5,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <deque>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -21,15 +22,24 @@ struct Lane {  // what a thread gives to its warp
   unsigned mask;
   void *given;
 };
+struct Copy {
+  unsigned to;
+  const void *from;
+  int bytes;
+};
 struct Fibre {
   ucontext_t context;
   Index thread;
   Wait wait;
   Lane lane;
+  std::vector<Copy> copies;  // of no group yet
+  std::deque<std::vector<Copy>> groups;
 };
 constexpr int kWarp = 32, kStack = 1 << 16;
 
 std::vector<Fibre> fibres;
+Memory memory;
+std::mt19937 random_numbers;
 std::vector<char> stacks;
 ucontext_t scheduler;
 int current;
@@ -130,11 +140,15 @@ bool all_wait_for(Wait what) {
   return std::all_of(fibres.begin(), fibres.end(), [&](auto &f) { return f.wait == what; });
 }
 
-void start_block(Memory shared) {
-  if (shared.begin != nullptr) memset(shared.begin, 0xff, shared.end - shared.begin);
+void copy(const Copy &what) { memcpy(memory.begin + what.to, what.from, what.bytes); }
+
+void start_block() {
+  if (memory.begin != nullptr) memset(memory.begin, 0xff, memory.end - memory.begin);
   for (size_t i = 0; i < fibres.size(); ++i) {
     Fibre &fibre = fibres[i];
     fibre.wait = Wait::none;
+    fibre.copies.clear();
+    fibre.groups.clear();
     getcontext(&fibre.context);
     fibre.context.uc_stack.ss_sp = stacks.data() + i * kStack;
     fibre.context.uc_stack.ss_size = kStack;
@@ -142,12 +156,12 @@ void start_block(Memory shared) {
   }
 }
 
-bool run_block(Memory shared, std::vector<int> &order, std::mt19937 &random) {
-  start_block(shared);
+bool run_block(std::vector<int> &order) {
+  start_block();
   while (!all_wait_for(Wait::done)) {
     if (all_wait_for(Wait::block))
       for (Fibre &fibre : fibres) fibre.wait = Wait::none;
-    std::shuffle(order.begin(), order.end(), random);
+    std::shuffle(order.begin(), order.end(), random_numbers);
     bool moved = false;
     for (int i : order)
       if (fibres[i].wait == Wait::none) {
@@ -168,17 +182,18 @@ bool run_block(Memory shared, std::vector<int> &order, std::mt19937 &random) {
 bool run(void (*function)(void *), void *argument, Memory shared, Index grid, Index block) {
   body = function;
   body_argument = argument;
+  memory = shared;
+  random_numbers.seed(0);
   fibres.resize(block.x * block.y * block.z);
   stacks.resize(fibres.size() * kStack);
   for (int i = 0; i < static_cast<int>(fibres.size()); ++i)
     fibres[i].thread = {i % block.x, i / block.x % block.y, i / block.x / block.y};
   std::vector<int> order(fibres.size());
   std::iota(order.begin(), order.end(), 0);
-  std::mt19937 random(0);
   for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z)
     for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
       for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x)
-        if (!run_block(shared, order, random)) return false;
+        if (!run_block(order)) return false;
   return true;
 }
 
@@ -206,4 +221,29 @@ void emulated_mma(float &d0, float &d1, float &d2, float &d3, unsigned a0, unsig
   Mma mma{d, a, b};
   join(kMma, &mma, ~0u);
   d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+}
+
+void emulated_copy(unsigned shared, const void *source, int bytes, int predicate, int) {
+  const Copy what{shared, source, bytes};
+  if (!predicate)
+    memset(memory.begin + shared, 0, bytes);
+  else if (random_numbers() % 2)
+    copy(what);  // nothing says that it is not there before it is asked for
+  else
+    fibres[current].copies.push_back(what);
+}
+
+void emulated_commit() {
+  fibres[current].groups.push_back(std::move(fibres[current].copies));
+  fibres[current].copies.clear();
+}
+
+void emulated_wait_for_all_but(int groups) {
+  auto &waiting = fibres[current].groups;
+  for (; static_cast<int>(waiting.size()) > groups; waiting.pop_front())
+    for (const Copy &what : waiting.front()) copy(what);
+}
+
+unsigned __cvta_generic_to_shared(const void *pointer) {
+  return static_cast<unsigned>(static_cast<const char *>(pointer) - memory.begin);
 }

@@ -47,6 +47,14 @@ float __shfl_down_sync(unsigned mask, float value, int offset, int width);
 void emulated_mma(float &d0, float &d1, float &d2, float &d3, unsigned a0, unsigned a1, unsigned a2,
                   unsigned a3, unsigned b0, unsigned b1);
 
+// cp.async: bytes from `source` to `shared` when a later wait asks for them, or at once; zeros at
+// once where the predicate is 0. The unnamed operand is the zero that is stored.
+void emulated_copy(unsigned shared, const void *source, int bytes, int predicate = 1, int = 0);
+void emulated_commit();
+void emulated_wait_for_all_but(int groups);
+template <int GROUPS> void emulated_wait() { emulated_wait_for_all_but(GROUPS); }
+unsigned __cvta_generic_to_shared(const void *pointer);
+
 namespace emulation {
 
 // Shared memory of the kernels in one library.
