@@ -94,8 +94,10 @@ def test_others_are_left_to_other_rules(case: Case) -> None:
 
 
 @needs_cuda_compiler
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("index", [0, 1, 6, 8])
+@pytest.mark.parametrize(
+    ("index", "arch"),
+    [*((0, arch) for arch in ARCHITECTURES), *((index, "sm_80") for index in (1, 6, 8))],
+)
 def test_machine_code(index: int, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kernel, padding and what is fused included, and nothing of it in local memory."""
     few_threads_are_enough(monkeypatch)
