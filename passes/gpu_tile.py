@@ -162,9 +162,10 @@ def _cycles(tile: Tile, batch: int, rows: int, columns: int, depth: int, limits:
     step = max(_arithmetic(tile, limits), fetched / limits.fetched_bytes)
     waves = -(-blocks // (limits.multiprocessors * resident))
     steps = -(-depth // tile.depth)
-    if tile.slices > 1:
-        return waves * (_STEP_LATENCY + steps * max(resident * step, _STEP_LATENCY))
-    return waves * steps * (resident * step + _STEP_LATENCY)
+    step *= resident
+    if tile.slices > 1:  # the last step has nothing to fetch meanwhile
+        return waves * (steps * max(step, _STEP_LATENCY) + step)
+    return waves * steps * (step + _STEP_LATENCY)
 
 
 def _arithmetic(tile: Tile, limits: Limits) -> float:
