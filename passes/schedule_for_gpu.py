@@ -23,8 +23,8 @@ _THREADS = 256  # of a block, where each makes one element: enough to fill a mul
 @tvm.transform.module_pass(opt_level=0, name="ScheduleForGpu")
 @dataclass
 class ScheduleForGpu:
-    """Schedule all kernels: tiles of products, threads that share long sums, TVM's rule for
-    several sums in a row (softmax, normalisation), and one thread an element elsewhere."""
+    """Schedule all kernels: tiles of products, neighbours under windows, threads that share long
+    sums, TVM's rule for several sums in a row, and one thread an element elsewhere."""
 
     profile: TargetProfile
     target: tvm.target.Target
