@@ -21,6 +21,7 @@ from jointdnn_tvm.errors import BuildError, LinkError
 from jointdnn_tvm.kernel_store import KernelStore, open_kernel_store
 from jointdnn_tvm.linking import find_linker
 from jointdnn_tvm.llvm_target import check_llvm_target
+from jointdnn_tvm.passes.blocks_to_gpu_code import BLOCKS_TO_GPU_CODE
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.loops_to_code import LOOPS_TO_CODE
 from jointdnn_tvm.passes.pipeline import lower
@@ -38,7 +39,7 @@ def compile_library(
     target = tvm_target(profile)
     link = find_linker(profile)
     try:
-        with target, pass_context(dump_ir):
+        with target, pass_context(dump_ir, cuda_graphs=profile.cuda_graphs):
             lowered, weights = lower(module, target, profile)
         export = _export_for_gpu if profile.kind == "cuda" else _export_for_cpu
         export(lowered, target, path, link)
@@ -67,7 +68,7 @@ def _export_for_gpu(
     """Link a library that carries all kernels as machine code of the GPU."""
     compiler = find_cuda_compiler()
     arch = str(target.attrs["arch"])
-    executable = tvm.compile(lowered, target, relax_pipeline=None)
+    executable = tvm.compile(lowered, target, relax_pipeline=None, tir_pipeline=BLOCKS_TO_GPU_CODE)
     with open_kernel_store() as store:
         pack = pack_imports(partial(_cubin, store, compiler, arch))
         executable.mod.export_library(str(path), fcompile=link, fpack_imports=pack)
@@ -181,14 +182,20 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(told or lines or ['no reason given'])[-1]}"[:500]
 
 
-def pass_context(dump_to: Path | None) -> tvm.transform.PassContext:
-    """Give a context for passes, which writes the module after each of them to a folder."""
+def pass_context(dump_to: Path | None, *, cuda_graphs: bool = False) -> tvm.transform.PassContext:
+    """Give a context for passes, which writes the module after each of them to a folder.
+
+    With `cuda_graphs`, runs of kernels that depend on nothing but weights and what other kernels
+    made become CUDA graphs.
+    """
+    config = {"relax.backend.use_cuda_graph": cuda_graphs}
     if dump_to is None:
-        return tvm.transform.PassContext(opt_level=3)
+        return tvm.transform.PassContext(opt_level=3, config=config)
     try:
         dump_to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(
             f"the folder {dump_to} cannot be written ({error.strerror}); choose another --dump-ir"
         ) from error
-    return tvm.transform.PassContext(opt_level=3, instruments=[DumpIR(str(dump_to))])
+    dump = DumpIR(str(dump_to))
+    return tvm.transform.PassContext(opt_level=3, config=config, instruments=[dump])

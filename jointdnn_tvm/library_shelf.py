@@ -88,4 +88,5 @@ def target_key(profile: TargetProfile) -> str:
     )
     if profile.kind == "cuda":
         facts += (profile.cores, profile.clock_hz, profile.bandwidth_bytes_per_s)
+        facts += (profile.peak_flops, profile.tensor_flops, profile.cuda_graphs)
     return f"{tvm_target(profile).export()} {facts}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.dlight import gpu
 
+from jointdnn_tvm.passes.gpu_tile import Limits
 from jointdnn_tvm.passes.schedule_blocks import blocks, inline, is_reduction, schedule_functions
 from jointdnn_tvm.passes.schedule_for_gpu_products import schedule_product
 from jointdnn_tvm.passes.schedule_for_gpu_sums import schedule_sum
+from jointdnn_tvm.passes.schedule_for_gpu_windows import schedule_windows
 from jointdnn_tvm.targets import TargetProfile
 
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar.iter_type: data parallel, commutative reduction
@@ -21,19 +23,33 @@ _THREADS = 256  # of a block, where each makes one element: enough to fill a mul
 @tvm.transform.module_pass(opt_level=0, name="ScheduleForGpu")
 @dataclass
 class ScheduleForGpu:
-    """Schedule all kernels: tiles of products, threads that share long sums, TVM's rule for
-    several sums in a row (softmax, normalisation), and one thread an element elsewhere."""
+    """Schedule all kernels: tiles of products, neighbours under windows, threads that share long
+    sums, TVM's rule for several sums in a row, and one thread an element elsewhere."""
 
     profile: TargetProfile
     target: tvm.target.Target
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Return the module with every PrimFunc scheduled."""
-        rules = (self._product, self._sum, self._rows, self._elements)
+        rules = (
+            self._product,
+            self._plain_product,
+            self._windows,
+            self._sum,
+            self._rows,
+            self._elements,
+        )
         return schedule_functions(module, rules, all_bound)
 
     def _product(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
-        return schedule_product(function, self.profile)
+        return schedule_product(function, Limits.of(self.profile))
+
+    def _plain_product(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
+        """One that tensor cores cannot do, such as of other numbers than 32-bit floats."""
+        return schedule_product(function, replace(Limits.of(self.profile), tensor_lanes=0.0))
+
+    def _windows(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
+        return schedule_windows(function, self.profile)
 
     def _sum(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         return schedule_sum(function, self.profile)

@@ -13,9 +13,9 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.s_tir.dlight.gpu.matmul import auto_inline_consumer_chain, auto_inline_producers
 
-from jointdnn_tvm.passes.gpu_tile import Limits, Tile, choose_tile
+from jointdnn_tvm.passes.gpu_tensor_cores import WARP_COLUMNS, WARP_ROWS, multiply_intrinsic
+from jointdnn_tvm.passes.gpu_tile import LEFT_PADDING, Limits, Tile, choose_tile
 from jointdnn_tvm.passes.schedule_blocks import blocks, is_reduction
-from jointdnn_tvm.targets import TargetProfile
 
 _SPATIAL = 0  # tirx.IterVar.iter_type: data parallel
 _VECTOR = 4  # 32-bit numbers that a thread fetches at once
@@ -23,7 +23,7 @@ _UNROLLED = 64  # statements in a row, at most
 _LEAST = {"I": 4, "J": 16, "K": 16}  # rows, columns, steps: below, a tile reuses nothing
 
 
-def schedule_product(function: tirx.PrimFunc, profile: TargetProfile) -> tirx.PrimFunc | None:
+def schedule_product(function: tirx.PrimFunc, limits: Limits) -> tirx.PrimFunc | None:
     """Schedule the one product in a function with what is fused around it; None if not so."""
     sch = s_tir.Schedule(function)
     reductions = [block for block in blocks(sch) if is_reduction(sch, block)]
@@ -36,9 +36,30 @@ def schedule_product(function: tirx.PrimFunc, profile: TargetProfile) -> tirx.Pr
     left_lanes = _VECTOR if axes.last("K") % _VECTOR == 0 else 1
     right_lanes = _VECTOR if axes.extent("J") % _VECTOR == 0 else 1
     sizes = [axes.extent(kind) for kind in "SIJK"]
-    tile = choose_tile(*sizes, Limits.of(profile))
+    tile = choose_tile(*sizes, limits)
     _to_matrices(sch, product, axes)
-    _tile(sch, product, tile, left_lanes, right_lanes)
+    sch.pad_einsum(product, [1, tile.rows, tile.columns, tile.depth])
+    split = _split_for_warps if tile.tensor_cores else _split_for_threads
+    stored, thread, step = split(sch, product, tile)
+    left = _fetch(sch, product, 0, step, tile.threads, left_lanes)
+    sch.storage_align(left, 0, axis=1, factor=2 * LEFT_PADDING, offset=LEFT_PADDING)
+    right = _fetch(sch, product, 1, step, tile.threads, right_lanes)
+    if tile.right_padding:
+        sch.storage_align(right, 0, axis=1, factor=16, offset=tile.right_padding)
+    for block in (left, right):
+        auto_inline_producers(sch, block)
+    auto_inline_consumer_chain(sch, stored)
+    start = sch.decompose_reduction(product, step)
+    unrolled = [thread]
+    if tile.tensor_cores:
+        *outside, own = sch.get_loops(product)[:-3]  # but pairs, columns, steps within
+        sch.tensorize(own, multiply_intrinsic(*tile.warp_tiles, tile.depth))
+        _fetch_ahead(sch, step)
+        unrolled = [sch.get_loops(block)[len(outside)] for block in (left, right)]
+        unrolled += [sch.get_loops(block)[len(outside) - 1] for block in (start, stored)]
+    for loop in unrolled:
+        sch.annotate(loop, "pragma_auto_unroll_max_step", _UNROLLED)
+        sch.annotate(loop, "pragma_unroll_explicit", 0)
     return sch.mod["main"]
 
 
@@ -113,8 +134,12 @@ def _in_order(region: Any, known: list[tirx.Var]) -> list[tirx.Var]:
     return [part.min for part in region.region]
 
 
-def _tile(sch: s_tir.Schedule, product: Any, tile: Tile, left_lanes: int, right_lanes: int) -> None:
-    sch.pad_einsum(product, [1, tile.rows, tile.columns, tile.depth])
+def _split_for_threads(sch: s_tir.Schedule, product: Any, tile: Tile) -> tuple[Any, Any, Any]:
+    """Give each thread rows and vectors of columns.
+
+    What comes back: the block that stores them, the loop of the threads, and that of the steps.
+    """
+    stored = sch.cache_write(product, 0, "local")
     batch, i, j, k = sch.get_loops(product)
     block_i, thread_i, own_i = sch.split(i, [None, tile.rows // tile.thread_rows, tile.thread_rows])
     vectors = tile.thread_columns // tile.lanes
@@ -127,21 +152,43 @@ def _tile(sch: s_tir.Schedule, product: Any, tile: Tile, left_lanes: int, right_
     sch.bind(own_j, "vthread.x")  # a thread's vectors lie apart: neighbours read neighbours
     thread = sch.fuse(thread_i, thread_j)
     sch.bind(thread, "threadIdx.x")
-    sch.annotate(thread, "pragma_auto_unroll_max_step", _UNROLLED)
-    sch.annotate(thread, "pragma_unroll_explicit", 0)
-    if tile.lanes > 1:
-        sch.vectorize(lane)
-    stored = sch.cache_write(product, 0, "local")
     sch.reverse_compute_at(stored, thread, preserve_unit_loops=True)
     if tile.lanes > 1:
+        sch.vectorize(lane)
         sch.vectorize(sch.get_loops(stored)[-1])
-    left = _fetch(sch, product, 0, step, tile.threads, left_lanes)
-    sch.storage_align(left, 0, axis=1, factor=8, offset=_VECTOR)
-    right = _fetch(sch, product, 1, step, tile.threads, right_lanes)
-    for block in (left, right):
-        auto_inline_producers(sch, block)
-    auto_inline_consumer_chain(sch, stored)
-    sch.decompose_reduction(product, step)
+    return stored, thread, step
+
+
+def _split_for_warps(sch: s_tir.Schedule, product: Any, tile: Tile) -> tuple[Any, Any, Any]:
+    """Give each lane of a warp the results that tensor cores leave with it: rows 8 apart, and
+    pairs of columns 8 apart."""
+    rows, columns = WARP_ROWS * tile.thread_rows, WARP_COLUMNS * tile.thread_columns
+
+    def lanes(s: Any, i: Any, j: Any) -> list[Any]:
+        across, pair = j // columns, j % columns // 8
+        return [s, i // rows, i % 8, across, j % 8 // 2, i % rows // 8, pair, j % 2]
+
+    sch.transform_block_layout(product, lambda s, i, j, k: [*lanes(s, i, j), k])
+    batch, i, row, j, column, own_i, own_j, pair, k = sch.get_loops(product)
+    extents = [int(sch.get(loop).extent) for loop in sch.get_loops(product)[:-1]]
+
+    def own(*axes: Any) -> list[Any]:
+        """All axes of the result that there are."""
+        return [axis for axis, extent in zip(axes, extents, strict=False) if extent > 1]
+
+    stored = sch.reindex_cache_write(product, 0, "local", tirx.IndexMap.from_func(own, ndim=9))
+    block_i, warp_i = sch.split(i, [None, tile.rows // rows])
+    block_j, warp_j = sch.split(j, [None, tile.columns // columns])
+    step, within = sch.split(k, [None, tile.depth])
+    outer = (batch, block_i, block_j, warp_i, warp_j, row, column)
+    sch.reorder(*outer, step, own_i, own_j, pair, within)
+    sch.bind(sch.fuse(batch, block_i), "blockIdx.y")
+    sch.bind(block_j, "blockIdx.x")
+    thread = sch.fuse(warp_i, warp_j, row, column)
+    sch.bind(thread, "threadIdx.x")
+    sch.reverse_compute_at(stored, thread, preserve_unit_loops=True)
+    sch.vectorize(sch.get_loops(stored)[-1])
+    return stored, thread, step
 
 
 def _fetch(
@@ -157,3 +204,15 @@ def _fetch(
     if lanes > 1:
         sch.vectorize(lane)
     return block
+
+
+def _fetch_ahead(sch: s_tir.Schedule, step: Any) -> None:
+    """Fetch both slices of the next step while this one's are multiplied.
+
+    Only for tensor cores: the slices that threads multiply alone become arrays of vectors, and
+    TVM's pass that makes copies asynchronous fails on those.
+    """
+    fetch, multiply = 0, 1
+    sch.annotate(step, "software_pipeline_stage", [fetch, fetch, multiply])
+    sch.annotate(step, "software_pipeline_order", [0, 1, 2])
+    sch.annotate(step, "software_pipeline_async_stages", [fetch])

@@ -5,6 +5,7 @@ A profile is a TOML file in this folder (or any path)::
     description = "…"
     kind = "cpu"                  # or "cuda"
     detect = false                # true: facts left out are read from this very machine
+    cuda_graphs = false           # true, for a GPU: kernels of a stage are launched as CUDA graphs
     note = "…"                    # what is nominal, what was not measured
 
     [tvm_target]                  # what tvm.target.Target takes; reading it needs no TVM
@@ -20,6 +21,7 @@ A profile is a TOML file in this folder (or any path)::
     fma_ports = 2                 # vector multiply-adds that start each cycle; may be left out
     fma_latency = 4               # cycles until the sum of one can enter the next; likewise
     peak_flops = 48e9             # 32-bit, all cores, a multiply-add counts as two
+    tensor_flops = 156e12         # a GPU: TF32, that `mma` reaches on tensor cores; may be left out
 
     [memory]
     size_bytes = 4e9
@@ -67,6 +69,7 @@ class TargetProfile:
     name: str
     description: str
     kind: Literal["cpu", "cuda"]
+    cuda_graphs: bool
     tvm_target: dict[str, Any]
     cores: int
     clock_hz: float
@@ -75,6 +78,7 @@ class TargetProfile:
     fma_ports: int
     fma_latency: int
     peak_flops: float
+    tensor_flops: float
     memory_bytes: int
     bandwidth_bytes_per_s: float
     l1d_bytes: int
@@ -134,6 +138,7 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         name=name,
         description=fields.text("description"),
         kind="cpu" if kind == "cpu" else "cuda",
+        cuda_graphs=fields.flag("cuda_graphs"),
         tvm_target=tvm_target,
         cores=cores,
         clock_hz=compute.number("clock_hz", positive=True),
@@ -142,6 +147,7 @@ def read_target(name: str, where: str, document: dict[str, Any]) -> TargetProfil
         fma_ports=compute.whole("fma_ports", _FMA_PORTS),
         fma_latency=compute.whole("fma_latency", _FMA_LATENCY),
         peak_flops=compute.number("peak_flops", positive=True),
+        tensor_flops=compute.number("tensor_flops", 0.0),
         memory_bytes=int(memory.number("size_bytes", positive=True)),
         bandwidth_bytes_per_s=memory.number("bandwidth_bytes_per_s", positive=True),
         l1d_bytes=memory.whole("l1d_bytes", 0),

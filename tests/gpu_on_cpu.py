@@ -1,9 +1,4 @@
-"""Kernels scheduled for a GPU, run on this machine's CPU: threads become loops, one after another.
-
-A schedule's blocks mean the same whatever a loop is bound to, so this judges what each thread
-computes, where it reads and where it writes. It cannot judge barriers, which TVM puts in later,
-nor anything that only a GPU does.
-"""
+"""Kernels lowered for a GPU: run on this machine's CPU by `cuda_emulator.py`, and compiled."""
 
 from __future__ import annotations
 
@@ -17,9 +12,12 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from jointdnn_tvm.compiling import tvm_target
+from jointdnn_tvm.compiling import pass_context, separate_kernels, tvm_target
+from jointdnn_tvm.cuda.compilers import compile_cubin, find_cuda_compiler
+from jointdnn_tvm.passes.blocks_to_gpu_code import BLOCKS_TO_GPU_CODE
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.targets import load_target
+from tests.cuda_emulator import cuda_source, emulate
 from tests.kernel_cases import Case
 from tests.tiny_models import relax_main
 
@@ -53,11 +51,11 @@ def fused_kernel(case: Case) -> tirx.PrimFunc:
     return kernel
 
 
-def lower_for(name: str, module: tvm.IRModule) -> tvm.IRModule:
+def lower_for(name: str, module: tvm.IRModule, *, cuda_graphs: bool = False) -> tvm.IRModule:
     """A module of public functions lowered for a profile, kernels scheduled."""
     profile = load_target(name)
     target = tvm_target(profile)
-    with target, tvm.transform.PassContext(opt_level=3):
+    with target, pass_context(None, cuda_graphs=cuda_graphs):
         return lower(module, target, profile)[0]
 
 
@@ -70,29 +68,29 @@ def kernels(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
     }
 
 
-def without_threads(function: Any) -> Any:
-    """The same kernel with loops in the place of threads."""
-
-    def serial(loop: tirx.For) -> tirx.For:
-        if loop.kind != tirx.ForKind.THREAD_BINDING:
-            return loop
-        return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)
-
-    return tvm_ffi.structural_map(function, (tirx.For, serial))
-
-
 def run_on_cpu(name: str, module: tvm.IRModule, arrays: Sequence[Array]) -> list[Array]:
     """What `main` makes of inputs and weights when lowered for a GPU."""
-    lowered = lower_for(name, module)
-    functions = {
-        var: without_threads(function) if isinstance(function, tirx.PrimFunc) else function
-        for var, function in lowered.functions.items()
-    }
-    host = tvm_target(load_target("host"))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "serial.so"
-        serial = tvm.IRModule(functions, attrs=lowered.attrs)
-        tvm.compile(serial, host, relax_pipeline=None).export_library(str(path))
-        machine = relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
+        machine = machine_on_cpu(name, lower_for(name, module), Path(folder))
         results = machine["main"](*(tvm.runtime.tensor(array) for array in arrays))
         return [result.numpy() for result in results]
+
+
+def machine_on_cpu(name: str, lowered: tvm.IRModule, folder: Path) -> relax.VirtualMachine:
+    """A virtual machine for what was lowered for a GPU, whose kernels are emulated."""
+    target, host = tvm_target(load_target(name)), tvm_target(load_target("host"))
+    calling, found = separate_kernels(lowered, target)
+    for kernel, run in emulate(found, target, folder).items():
+        tvm_ffi.register_global_func(kernel, run, override=True)
+    path = folder / "main.so"
+    tvm.compile(calling, host, relax_pipeline=None).export_library(str(path))
+    return relax.VirtualMachine(tvm_ffi.load_module(path), tvm.cpu())
+
+
+def machine_code(case: Case, arch: str) -> bytes:
+    """The cubin of a case's kernels."""
+    name = f"cuda-{arch.replace('_', '')}"
+    found = kernels(lower_for(name, module_of(case)))
+    target = tvm_target(load_target(name))
+    built = tvm.tirx.build(tvm.IRModule(found), target, pipeline=BLOCKS_TO_GPU_CODE)
+    return compile_cubin(find_cuda_compiler(), cuda_source(built), arch)

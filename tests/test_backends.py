@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from tvm import runtime
@@ -32,6 +33,19 @@ def test_driver_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_driver_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_DRIVER", "libc.so.6")
     assert has_cuda_driver()
+
+
+def test_cuda_runtime_of_the_pip_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "nvidia" / "cu13" / "lib" / "libcudart.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    (tmp_path / "nvidia" / "__init__.py").touch()
+    tried: list[str] = []
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(backends, "CDLL", tried.append)
+    load_backends()
+    assert tried[-3] == str(library)
+    assert tried[-1].endswith("libtvm_runtime_cuda.so")  # which is linked to it
 
 
 def test_missing_backends_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,15 @@ from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.cuda.compilers import ELF
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.targets import load_target
+from tests.cubin import HMMA, kernels_in
 from tests.cuda_machine import needs_cuda_compiler
 from tests.gpu_on_cpu import GPUS, kernels, lower_for, run_on_cpu
 from tests.networks import LIGHT, SHAPES, TRAINED, light_network, trained_network
 from tests.tiny_models import branching_model
+
+ONE_REGISTER_BYTES = 8  # that ptxas keeps in memory in a few kernels
+
+IN_GROUPS = "shufflenet"  # no convolution of which is one large product
 
 
 def whole(network: Network) -> tvm.IRModule:
@@ -78,8 +83,11 @@ def test_network_becomes_machine_code(name: str, gpu: str, tmp_path: Path) -> No
         script = kernel.script()
         assert "thread_binding" in script or "launch_thread" in script, kernel_name
     library = build(network, gpu, tmp_path / "network.so")
-    assert ELF in library[1:]
     assert b"__global__" not in library
+    compiled = kernels_in(library[library.index(ELF, 1) :])
+    assert all(kernel.stack_bytes <= ONE_REGISTER_BYTES for kernel in compiled.values())
+    on_tensor_cores = [kernel for kernel in compiled.values() if kernel.instructions[HMMA]]
+    assert on_tensor_cores or name in (*TRAINED, IN_GROUPS)
 
 
 def test_small_network_answers(tmp_path: Path) -> None:

@@ -50,3 +50,5 @@ def test_size_of_a_tile() -> None:
     tile = Tile(64, 32, 16, 4, 4)
     assert (tile.threads, tile.lanes) == (128, 4)
     assert tile.shared_bytes == 4 * (64 * 20 + 16 * 32)
+    tile = Tile(64, 32, 16, 4, 4, tensor_cores=True)
+    assert tile.shared_bytes == 2 * 4 * (64 * 20 + 16 * 40)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tvm import tirx
 
+from jointdnn_tvm.passes.gpu_tile import Limits
 from jointdnn_tvm.passes.schedule_for_gpu_products import schedule_product
 from jointdnn_tvm.targets import load_target
 from tests.gpu_on_cpu import fused_kernel
 from tests.kernel_cases import Case, convolution, dense
 from tests.test_schedule_for_cpu_on_profiles import pool_case
 
-SM90 = load_target("cuda-sm90")
+SM90 = replace(Limits.of(load_target("cuda-sm90")), tensor_lanes=0.0)
 
 
 def scheduled(case: Case) -> str:

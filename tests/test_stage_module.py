@@ -115,6 +115,18 @@ def test_unknown_stage(opened: StageModule) -> None:
         opened.run("stage_99_cloud", {})
 
 
+def test_library_for_a_gpu_that_is_not_there(
+    new_bundle: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise RuntimeError("make sure that there is ffi.Module.load_from_bytes.cuda")  # TVM's words
+
+    monkeypatch.setattr("jointdnn_tvm.runtime.stage_module._load", refuse)
+    folder = new_bundle()
+    with pytest.raises(BundleError, match=r"NVIDIA's driver and, .*jointdnn-tvm\[cuda-runtime\]"):
+        StageModule(folder / "mobile.so", folder / "mobile.safetensors", [], "mobile")
+
+
 def test_library_that_lacks_a_stage_or_is_none(new_bundle: Save, tmp_path: Path) -> None:
     folder = new_bundle()
     other = StageEntry("stage_99_mobile", "mobile", (), {"mobile": ()}, ())

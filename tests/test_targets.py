@@ -201,3 +201,12 @@ def test_vectors_by_the_flags_of_the_processor() -> None:
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     assert _caches(tmp_path) == {}
     assert _clock_hz("") > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "times_peak"), [("cuda-sm80", 8), ("cuda-sm87", 4), ("cuda-sm90", 4.6), ("host", 0)]
+)
+def test_what_tensor_cores_reach(name: str, times_peak: float) -> None:
+    target = load_target(name)
+    assert target.tensor_flops == pytest.approx(times_peak * target.peak_flops, rel=0.02)
+    assert not target.cuda_graphs

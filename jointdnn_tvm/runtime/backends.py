@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import suppress
 from ctypes import CDLL
 from pathlib import Path
@@ -12,14 +13,22 @@ from tvm import runtime
 
 _BACKENDS = ("libtvm_runtime_extra.so", "libtvm_runtime_cuda.so")
 _DRIVER = "libcuda.so.1"
+_CUDA_RUNTIME = "libcudart.so.13"  # TVM's extension for CUDA is linked to it
 
 
 def load_backends() -> None:
     """TVM's runtime alone does not load its own extensions; a machine may lack their drivers."""
     folder = Path(tvm.__file__).parent / "lib"
-    for name in _BACKENDS:
+    for library in (*_cuda_runtimes(), *(str(folder / name) for name in _BACKENDS)):
         with suppress(OSError):
-            CDLL(str(folder / name))
+            CDLL(library)
+
+
+def _cuda_runtimes() -> list[str]:
+    """CUDA's runtime library in NVIDIA's pip package, where the loader would not look for it."""
+    package = importlib.util.find_spec("nvidia")
+    folders = package.submodule_search_locations if package else None
+    return [str(path) for f in folders or () for path in Path(f).glob(f"*/lib/{_CUDA_RUNTIME}")]
 
 
 def has_cuda_driver() -> bool:

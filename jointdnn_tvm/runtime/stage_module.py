@@ -53,8 +53,7 @@ class StageModule:
             raise
         except Exception as error:  # whatever the loader says
             raise BundleError(
-                f"{library} does not load on this machine ({_first_line(error)}); "
-                "build the bundle for this machine's target"
+                f"{library} does not load on this machine ({_first_line(error)}); {_remedy(error)}"
             ) from error
         self._weights = {n: _share(arrays[n], self._device) for n in needed}
 
@@ -137,6 +136,16 @@ def _share(array: Value, device: runtime.Device) -> runtime.Tensor:
     if aligned and array.flags.c_contiguous and array.flags.writeable and array.dtype != np.bool_:
         return tvm_ffi.from_dlpack(array)
     return runtime.tensor(array)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a library that does not load."""
+    if "load_from_bytes.cuda" in str(error):
+        return (
+            "it needs NVIDIA's driver and, without a CUDA toolkit of version 13, "
+            "`pip install 'jointdnn-tvm[cuda-runtime]'`"
+        )
+    return "build the bundle for this machine's target"
 
 
 def _first_line(error: Exception) -> str:
