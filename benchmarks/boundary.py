@@ -25,9 +25,8 @@ from tvm import runtime
 from tvm.runtime.vm import VirtualMachine
 
 from jointdnn_tvm.boundary import Quantised, quantised_tensors, send_indices
-from jointdnn_tvm.codec.quantise import clipped, grid_over, quantise
-from jointdnn_tvm.codec.registry import UNIFORM
 from jointdnn_tvm.compiling import compile_library, pass_context
+from jointdnn_tvm.encodings import calibrated, indices_of
 from jointdnn_tvm.graph import Stage, split_into_stages
 from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.insert_boundary_codec import InsertBoundaryCodec
@@ -55,14 +54,12 @@ def both_ways(observed: Observed, tensor: str) -> tuple[Runs, Runs]:
     placement = cut_after(observed.network, tensor)
     stages = split_into_stages(graph, placement)
     arrays = [run[tensor] for run in observed.runs]
-    uniform = UNIFORM[_CODEC]
-    grid = grid_over(arrays, uniform.axis(arrays[0].shape), uniform.levels)
-    assert grid is not None, "activations are finite"
-    quantised = quantised_tensors(graph, {tensor: _CODEC}, {tensor: grid})
+    how = calibrated(_CODEC, graph.tensor(tensor), arrays)
+    assert how is not None, "activations are finite"
+    quantised = quantised_tensors(graph, {tensor: how})
     after = send_indices(stages, graph, quantised)
     values = dict(observed.runs[-1])
-    indices = quantise(clipped(values[tensor], grid, uniform.levels), grid)
-    values[quantised[tensor].name] = indices
+    values[quantised[tensor].name] = indices_of(values[tensor], how)
     plain = _calls(observed.network, placement, stages, {}, stages, values)
     return plain, _calls(observed.network, placement, stages, quantised, after, values)
 

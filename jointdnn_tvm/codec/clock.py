@@ -11,11 +11,11 @@ import numpy as np
 from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
 
 _REPEATS = 3
-_CHANNELS = 64
+_CHANNELS, _WIDTH = 64, 16
 
 
 def time_codec(name: str, count: int, shortest_s: float) -> tuple[float, float]:
-    """Seconds to encode and to decode a tensor of `count` numbers, at least 64.
+    """Seconds to encode and to decode a tensor of `count` numbers, at least 1024.
 
     Each is the median of three repeats that last `shortest_s` or longer.
     """
@@ -30,10 +30,11 @@ def _probe(name: str, count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     if name == "pixels":
         return rng.integers(0, 256, (1, 3, count // 48, 16)).astype(np.float32) / 255
+    shape = (1, count // _CHANNELS // _WIDTH, _WIDTH, _CHANNELS)
     if "float32" not in CODECS[name].dtypes:
-        return rng.binomial(255, 0.1, (1, count // _CHANNELS, 1, _CHANNELS)).astype(np.uint8)
-    activations = rng.standard_normal((1, count // _CHANNELS, 1, _CHANNELS), np.float32)
-    return np.maximum(activations, 0)
+        most = 15 if name == "nibbles" else 255
+        return rng.binomial(most, 0.1, shape).astype(np.uint8)
+    return np.maximum(rng.standard_normal(shape, np.float32), 0)
 
 
 def _seconds(call: Callable[[], object], shortest_s: float) -> float:

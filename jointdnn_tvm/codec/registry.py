@@ -9,6 +9,7 @@ import numpy as np
 
 from jointdnn_tvm.codec import half, nibbles, pixels, shuffle
 from jointdnn_tvm.codec.frame import MAX_TENSOR_BYTES, Frame, read_frame
+from jointdnn_tvm.codec.planes import Planes
 from jointdnn_tvm.codec.uniform import Uniform
 from jointdnn_tvm.errors import CodecError
 from jointdnn_tvm.runtime.dtypes import DTYPES
@@ -17,6 +18,7 @@ NONE = "none"
 """The codec of a tensor that crosses as it lies in memory."""
 
 _FLOAT = frozenset({"float32"})
+_BYTE = frozenset({"uint8"})
 Encode = Callable[[np.ndarray], "tuple[bytes, bytes | memoryview] | None"]
 
 
@@ -59,9 +61,11 @@ _ALL = (
     Codec(NONE, True, DTYPES, _plain, _from_plain),
     Codec("f32", True, _FLOAT, shuffle.encode, shuffle.decode),
     Codec("bytes", True, DTYPES - _FLOAT, shuffle.encode, shuffle.decode),
-    Codec(
-        *("nibbles", True, frozenset({"uint8"}), nibbles.encode, nibbles.decode), otherwise="bytes"
+    *(
+        Codec(name, True, _BYTE, planes.encode, planes.decode, otherwise="bytes")
+        for name, planes in (("planes", Planes()), ("rises", Planes(rising=True)))
     ),
+    Codec("nibbles", True, _BYTE, nibbles.encode, nibbles.decode, otherwise="bytes"),
     Codec("pixels", True, _FLOAT, pixels.encode, pixels.decode, otherwise="f32"),
     Codec("f16", False, _FLOAT, half.encode, half.decode, otherwise="f32"),
     *(Codec(n, False, _FLOAT, u.encode, u.decode, otherwise="f32") for n, u in UNIFORM.items()),

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jointdnn_tvm.codec.quantise import Grid
-from jointdnn_tvm.codec.registry import UNIFORM
+from jointdnn_tvm.boundary import InModule
 from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
@@ -42,12 +41,12 @@ from jointdnn_tvm.targets import LinkProfile, TargetProfile
 class Encoding:
     """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs.
 
-    With a `grid` the compiled modules quantise on it, and the host only compresses indices.
+    Where compiled modules quantise, `in_module` says how, and the host only compresses indices.
     """
 
     size_bytes: float
     error: float = 0.0
-    grid: Grid | None = None
+    in_module: InModule | None = None
 
 
 Encodings = Mapping[str, Mapping[str, Encoding]]
@@ -261,8 +260,8 @@ def _codecs(
     codecs = []
     for name, encoding in encodings.items():
         by_host, host_bytes = name, float(size_bytes)
-        if encoding.grid is not None:
-            by_host, host_bytes = UNIFORM[name].of_indices, size_bytes / 4
+        if encoding.in_module is not None:
+            by_host, host_bytes = encoding.in_module.codec, size_bytes / 4
         sides = on_mobile[by_host], on_cloud[by_host]
         encode_s = SideSeconds(*(side.encode.at(host_bytes) for side in sides))
         decode_s = SideSeconds(*(side.decode.at(host_bytes) for side in sides))
