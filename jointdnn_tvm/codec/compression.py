@@ -21,13 +21,13 @@ def compress(data: np.ndarray | bytes, block_bytes: int | None = None) -> bytes:
     """
     if not hasattr(_CONTEXTS, "compressor"):
         _CONTEXTS.compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    view = memoryview(np.frombuffer(data, np.uint8))
-    if block_bytes is None or len(view) <= block_bytes:
+    view = np.frombuffer(data, np.uint8)
+    if block_bytes is None or view.size <= block_bytes:
         whole: bytes = _CONTEXTS.compressor.compress(view)
         return whole
-    stream = _CONTEXTS.compressor.compressobj(size=len(view))
+    stream = _CONTEXTS.compressor.compressobj(size=view.size)
     parts = []
-    for start in range(0, len(view), block_bytes):
+    for start in range(0, view.size, block_bytes):
         parts.append(stream.compress(view[start : start + block_bytes]))
         parts.append(stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
     return b"".join((*parts, stream.flush()))
