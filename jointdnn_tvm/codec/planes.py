@@ -20,6 +20,7 @@ from jointdnn_tvm.codec.frame import Frame
 from jointdnn_tvm.errors import CodecError
 
 _BLOCK_BYTES = 1 << 15  # smaller ones compress better by a percent, for a quarter more time
+_APART = 64  # bytes; planes a power of two apart would push one another out of the cache
 _NARROWEST_ROW = 64  # bytes; rows are summed one by one
 
 
@@ -61,8 +62,11 @@ def from_planes(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     axis = channel_axis(shape)
     if axis is None:
         return planes.reshape(shape)
-    planes = planes.reshape(shape[axis], *shape[:axis], *shape[axis + 1 :])
-    return np.ascontiguousarray(np.moveaxis(planes, 0, axis))
+    planes = planes.reshape(shape[axis], -1)
+    apart = np.empty((shape[axis], planes.shape[1] + _APART), np.uint8)
+    apart[:, : planes.shape[1]] = planes
+    turned = apart[:, : planes.shape[1]].reshape(shape[axis], *shape[:axis], *shape[axis + 1 :])
+    return np.ascontiguousarray(np.moveaxis(turned, 0, axis))
 
 
 def whole_planes(plane_bytes: int) -> int:

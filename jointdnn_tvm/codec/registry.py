@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jointdnn_tvm.codec import half, nibbles, pixels, shuffle
+from jointdnn_tvm.codec import half, jpeg, nibbles, pixels, shuffle
 from jointdnn_tvm.codec.frame import MAX_TENSOR_BYTES, Frame, read_frame
 from jointdnn_tvm.codec.planes import Planes
 from jointdnn_tvm.codec.uniform import Uniform
@@ -28,7 +28,7 @@ class Codec:
 
     `encode` gives the frame's parameters and payload, or None for a tensor that it cannot encode
     or not well: then the codec `otherwise` takes it, which is exact. `exact` codecs give every bit
-    back. Codecs that are not come in the order of their errors.
+    back. Those that are not, and are for all tensors, come in the order of their errors.
     """
 
     name: str
@@ -69,9 +69,10 @@ _ALL = (
     Codec("pixels", True, _FLOAT, pixels.encode, pixels.decode, otherwise="f32"),
     Codec("f16", False, _FLOAT, half.encode, half.decode, otherwise="f32"),
     *(Codec(n, False, _FLOAT, u.encode, u.decode, otherwise="f32") for n, u in UNIFORM.items()),
+    Codec("jpeg", False, _FLOAT, jpeg.encode, jpeg.decode, otherwise="pixels"),
 )
-CODECS = {codec.name: codec for codec in _ALL}
-"""Every codec by name."""
+CODECS = {codec.name: codec for codec in _ALL if codec.name != "jpeg" or jpeg.HAS_PILLOW}
+"""Every codec that this machine has, by name."""
 
 
 def encode_tensor(name: str, array: np.ndarray) -> bytes:

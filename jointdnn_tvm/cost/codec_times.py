@@ -19,6 +19,7 @@ from jointdnn_tvm.runtime.remote import RemoteSession
 TIME_CODEC = "jointdnn.time_codec"
 _SOURCE = "measured:codec clock"
 _COUNTS = (1 << 13, 1 << 18)  # numbers in the two tensors
+_DIRECTIONS = ("encode", "decode")
 _DEADLINE_S = 60.0
 
 
@@ -44,33 +45,37 @@ class CodecTime:
 
 def codec_workloads() -> list[str]:
     """What is timed of every codec, as the keys of measurements."""
-    return [_workload(n, d, c) for n in _timed() for d in ("encode", "decode") for c in _COUNTS]
+    return [key for name in timed_codecs() for key in _workloads_of(name)]
 
 
 def measure_codecs(session: RemoteSession, device: Device) -> dict[str, Measurement]:
-    """The times of `codec_workloads` on a device; none where its server has no codecs."""
+    """The times of `codec_workloads` on a device; none where its server has no codecs.
+
+    A codec that it lacks is a measurement that failed.
+    """
     if not session.has_function(TIME_CODEC):
         return {}
     ask = session.function(TIME_CODEC)
     emulated = "" if device.slowdown == 1 else f" emulated slowdown {device.slowdown:g}x"
     found = {}
-    for name in _timed():
+    for name in timed_codecs():
         for count in _COUNTS:
             with session.deadline(_DEADLINE_S, f"timing codec {name}"):
-                seconds = _two_times(ask(name, count, 1e-3 * device.shortest_repeat_ms), session)
-            for direction, latency_s in zip(("encode", "decode"), seconds, strict=True):
+                answer = ask(name, count, 1e-3 * device.shortest_repeat_ms)
+            for direction, latency_s in zip(_DIRECTIONS, _two_times(answer, session), strict=True):
                 time = Measurement(latency_s, 0.0, 1, None, _SOURCE + emulated)
-                found[_workload(name, direction, count)] = time
+                if latency_s is None:
+                    time = Measurement.failure("the device lacks the codec", _SOURCE)
+                found[workload(name, direction, count)] = time
     return found
 
 
 def codec_times(measurements: Mapping[str, Measurement]) -> dict[str, CodecTime]:
-    """The codecs' times, on lines through the two sizes; none without their measurements."""
-    if not measurements:
-        return {}
+    """The codecs' times, on lines through the two sizes, of those that were measured."""
     return {
-        name: CodecTime(*(_line(name, d, measurements) for d in ("encode", "decode")))
-        for name in _timed()
+        name: CodecTime(*(_line(name, d, measurements) for d in _DIRECTIONS))
+        for name in timed_codecs()
+        if all(_is_known(measurements.get(key)) for key in _workloads_of(name))
     }
 
 
@@ -83,27 +88,45 @@ def codecs_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _timed() -> list[str]:
+def timed_codecs() -> list[str]:
+    """The codecs that take time."""
     return [name for name in CODECS if name != NONE]
 
 
-def _workload(name: str, direction: str, count: int) -> str:
+def _workloads_of(name: str) -> list[str]:
+    return [workload(name, direction, count) for direction in _DIRECTIONS for count in _COUNTS]
+
+
+def _is_known(measurement: Measurement | None) -> bool:
+    return measurement is not None and measurement.latency_s is not None
+
+
+def workload(name: str, direction: str, count: int) -> str:
+    """The key of a measurement."""
     return f"{direction} {count} numbers by {name}"
 
 
-def _two_times(answer: object, session: RemoteSession) -> tuple[float, float]:
+def sizes_bytes(name: str) -> dict[int, int]:
+    """The bytes of the tensors on which a codec is timed, by how many numbers they have."""
+    itemsize = 4 if "float32" in CODECS[name].dtypes else 1
+    return {count: itemsize * count for count in _COUNTS}
+
+
+def _two_times(answer: object, session: RemoteSession) -> tuple[float, float] | tuple[None, None]:
     try:
-        encode_s, decode_s = (float(number) for number in json.loads(str(answer)))
+        seconds = json.loads(str(answer))
+        if seconds is None:
+            return None, None
+        encode_s, decode_s = (float(number) for number in seconds)
     except (TypeError, ValueError) as error:
         raise DeviceError(f"{session} does not time codecs as it should ({error})") from error
     return encode_s, decode_s
 
 
 def _line(name: str, direction: str, measurements: Mapping[str, Measurement]) -> Line:
-    small_s, large_s = (measurements[_workload(name, direction, c)].latency_s for c in _COUNTS)
+    small_s, large_s = (measurements[workload(name, direction, c)].latency_s for c in _COUNTS)
     assert small_s is not None, "measured"
     assert large_s is not None, "measured"
-    itemsize = 4 if "float32" in CODECS[name].dtypes else 1
-    small, large = (itemsize * count for count in _COUNTS)
+    small, large = sizes_bytes(name).values()
     slope = max(0.0, (large_s - small_s) / (large - small))
     return Line(max(0.0, large_s - slope * large), slope)
