@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jointdnn_tvm.codec import half, jpeg, nibbles, pixels, shuffle
+from jointdnn_tvm.codec import half, nibbles, pixels, shuffle
 from jointdnn_tvm.codec.frame import MAX_TENSOR_BYTES, Frame, read_frame
+from jointdnn_tvm.codec.picture_file import HAS_PILLOW, JPEG
 from jointdnn_tvm.codec.planes import Planes
 from jointdnn_tvm.codec.uniform import Uniform
 from jointdnn_tvm.errors import CodecError
@@ -69,9 +70,9 @@ _ALL = (
     Codec("pixels", True, _FLOAT, pixels.encode, pixels.decode, otherwise="f32"),
     Codec("f16", False, _FLOAT, half.encode, half.decode, otherwise="f32"),
     *(Codec(n, False, _FLOAT, u.encode, u.decode, otherwise="f32") for n, u in UNIFORM.items()),
-    Codec("jpeg", False, _FLOAT, jpeg.encode, jpeg.decode, otherwise="pixels"),
+    Codec("jpeg", False, _FLOAT, JPEG.encode, JPEG.decode, otherwise="pixels"),
 )
-CODECS = {codec.name: codec for codec in _ALL if codec.name != "jpeg" or jpeg.HAS_PILLOW}
+CODECS = {codec.name: codec for codec in _ALL if codec.name != "jpeg" or HAS_PILLOW}
 """Every codec that this machine has, by name."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jointdnn_tvm.cost.codec_times import sizes_bytes, timed_codecs, workload
+from jointdnn_tvm.cost.codec_times import probe_bytes, timed_codecs, workload
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.targets import TargetProfile
 
@@ -32,10 +32,10 @@ def model_codecs(profile: TargetProfile) -> dict[str, Measurement]:
     """Estimates in place of `codec_times.measure_codecs`; beside a GPU codecs run on its host."""
     clock_hz = profile.clock_hz if profile.kind == "cpu" else _GPUS_HOST_HZ
     return {
-        workload(name, direction, count): Measurement(
+        workload(name, direction, probe): Measurement(
             (_FIXED_CYCLES + cycles * size_bytes) / clock_hz, 0.0, 0, None, SOURCE
         )
         for name in timed_codecs()
         for direction, cycles in zip(("encode", "decode"), _CYCLES[name], strict=True)
-        for count, size_bytes in sizes_bytes(name).items()
+        for probe, size_bytes in probe_bytes(name).items()
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from jointdnn_tvm.boundary import InModule
-from jointdnn_tvm.cost.codec_times import CodecTime, Line, codec_times
+from jointdnn_tvm.cost.codec_times import CodecTime, Seconds, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
@@ -276,10 +276,10 @@ class _Coding:
         """Likewise."""
         return self._seconds(encoding, self.times[_by_host(name, encoding)].decode, size_bytes)
 
-    def _seconds(self, encoding: Encoding, host: Line, size_bytes: int) -> float:
+    def _seconds(self, encoding: Encoding, host: Seconds, size_bytes: int) -> float:
         if encoding.in_module is None:
-            return host.at(size_bytes)
-        return host.at(size_bytes / 4) + self.quantise_s_per_byte * size_bytes
+            return host.at(size_bytes, encoding.size_bytes)
+        return host.at(size_bytes / 4, encoding.size_bytes) + self.quantise_s_per_byte * size_bytes
 
 
 def _by_host(name: str, encoding: Encoding) -> str:

@@ -1,4 +1,4 @@
-"""Pictures as JPEG: close, small, and anything else is refused."""
+"""Pictures as files: JPEG close and small, PNG to the byte, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jointdnn_tvm.codec import jpeg
 from jointdnn_tvm.codec.frame import Frame
+from jointdnn_tvm.codec.picture_file import JPEG, PictureFile
 from jointdnn_tvm.errors import CodecError
 from tests.hard_arrays import Array, hard_array
 from tests.test_pixels import picture
 
 
 def encoded(array: Array) -> tuple[bytes, bytes]:
-    found = jpeg.encode(np.ascontiguousarray(array))
+    found = JPEG.encode(np.ascontiguousarray(array))
     assert found is not None
     return found
 
@@ -31,13 +31,22 @@ def test_picture(colours_first: bool) -> None:
     file = io.BytesIO()
     plain.save(file, "JPEG", quality=95)
     parameters, payload = encoded(array)
-    assert len(parameters) == 16
+    assert len(parameters) == 24
     assert len(payload) <= 1.02 * file.tell() < array.nbytes / 12
-    found = jpeg.decode(Frame("jpeg", "float32", array.shape, parameters, payload))
+    found = JPEG.decode(Frame("jpeg", "float32", array.shape, parameters, payload))
     lost = np.abs(np.asarray(plain, float) - np.asarray(Image.open(file), float))
     step = (high - low).max() / 255
     assert found.shape == array.shape
     assert np.abs(found - array).mean() <= 1.2 * step * (lost.mean() + 0.5)
+
+
+def test_png_of_what_has_256_steps() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3)).astype(np.float32) / 255
+    png = PictureFile("PNG")
+    found = png.encode(array)
+    assert found is not None
+    back = png.decode(Frame("png", "float32", array.shape, *found))
+    np.testing.assert_allclose(back, array, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_picture(colours_first: bool) -> None:
     ],
 )
 def test_what_is_no_picture(array: Array) -> None:
-    assert jpeg.encode(array) is None
+    assert JPEG.encode(array) is None
 
 
 def file_of(width: int, height: int, mode: str = "RGB", kind: str = "JPEG") -> bytes:
@@ -73,20 +82,20 @@ def file_of(width: int, height: int, mode: str = "RGB", kind: str = "JPEG") -> b
     ],
 )
 def test_files_of_another_picture(payload: bytes) -> None:
-    frame = Frame("jpeg", "float32", (1, 3, 30, 40), np.ones(4, "<f4").tobytes(), payload)
+    frame = Frame("jpeg", "float32", (1, 3, 30, 40), np.ones(6, "<f4").tobytes(), payload)
     with pytest.raises(CodecError, match="a tensor's payload is"):
-        jpeg.decode(frame)
+        JPEG.decode(frame)
 
 
 @pytest.mark.parametrize(
     ("shape", "parameters"),
     [
-        ((1, 9, 9, 16), bytes(16)),
-        ((2, 3, 9, 9), bytes(16)),
+        ((1, 9, 9, 16), bytes(24)),
+        ((2, 3, 9, 9), bytes(24)),
         ((1, 3, 30, 40), bytes(12)),
-        ((1, 3, 30, 40), np.full(4, 3e38, "<f4").tobytes()),
+        ((1, 3, 30, 40), np.full(6, 3e38, "<f4").tobytes()),
     ],
 )
 def test_frames_of_no_picture(shape: tuple[int, ...], parameters: bytes) -> None:
     with pytest.raises(CodecError, match="a tensor's frame is damaged"):
-        jpeg.decode(Frame("jpeg", "float32", shape, parameters, file_of(40, 30)))
+        JPEG.decode(Frame("jpeg", "float32", shape, parameters, file_of(40, 30)))
