@@ -28,8 +28,8 @@ def time_codec(name: str, count: int, share: float, shortest_s: float) -> tuple[
 def probe(name: str, count: int, share: float) -> np.ndarray:
     """What the codec is for: a picture, small whole numbers, or activations after a ReLU.
 
-    It has `count` numbers, at least 1024 and in whole rows. A `share` of them is kept and the others
-    are 0, in a picture those of the last rows.
+    It has `count` numbers, at least 1024 and in whole rows. A `share` of them is kept and the
+    others are 0, in a picture those of the last rows.
     """
     rng = np.random.default_rng(0)
     if name in ("pixels", "jpeg"):
