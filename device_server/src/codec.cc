@@ -52,7 +52,7 @@ size_t Product(const Shape& shape, size_t begin, size_t end) {
   return product;
 }
 
-// The axis of the channels, as jointdnn_tvm/codec/channels.py finds it; kNoAxis where there is none.
+// The axis of the channels, as jointdnn_tvm/codec/channels.py finds it; kNoAxis if there is none.
 int ChannelAxis(const Shape& shape) {
   const size_t count = Product(shape, 0, shape.size());
   if (shape.empty() || count == 0) return kNoAxis;
@@ -191,7 +191,8 @@ bool Pays(const Plain& plain, size_t itemsize) {
   for (size_t i = 0; i < kSamples; ++i) {
     sample.append(plain.data + plain.count / kSamples * i * itemsize, count * itemsize);
   }
-  const size_t packed = Compress(Shuffled(sample.data(), sample.size() / itemsize, itemsize)).size();
+  const Bytes shuffled = Shuffled(sample.data(), sample.size() / itemsize, itemsize);
+  const size_t packed = Compress(shuffled).size();
   return static_cast<double>(sample.size()) > kWorth * static_cast<double>(packed);
 }
 
@@ -217,7 +218,8 @@ std::optional<Encoded> EncodeHalf(const Plain& plain) {
     halves[i] = HalfOf(numbers[i]);
     if (IsInfinite(halves[i]) && !std::isinf(numbers[i])) return std::nullopt;
   }
-  return Encoded{"", Compress(Shuffled(reinterpret_cast<const char*>(halves.data()), plain.count, 2))};
+  const auto* data = reinterpret_cast<const char*>(halves.data());
+  return Encoded{"", Compress(Shuffled(data, plain.count, 2))};
 }
 
 Bytes DecodeHalf(const Frame& frame) {
@@ -304,7 +306,8 @@ std::optional<Encoded> EncodeUniform(const Plain& plain, const Uniform& uniform)
 }
 
 Bytes DecodeUniform(const Frame& frame, const Uniform& uniform) {
-  const auto told = static_cast<unsigned char>(frame.parameters.empty() ? 255 : frame.parameters[0]);
+  const char first = frame.parameters.empty() ? static_cast<char>(kOneGrid) : frame.parameters[0];
+  const auto told = static_cast<unsigned char>(first);
   if (told != kOneGrid && told >= frame.shape.size()) {
     throw Error("a tensor's frame is damaged: it has no axis " + std::to_string(told));
   }
@@ -573,7 +576,7 @@ tvm::ffi::Tensor DecodeTensor(const char* data, size_t size, size_t most_bytes) 
 }
 
 std::string EncodeTensor(const std::string& name, const tvm::ffi::Tensor& tensor) {
-  const TensorType type{tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}};
+  const TensorType type = TypeOf(tensor);
   const Plain plain{type, tvm::ffi::DLDataTypeToString(type.element),
                     static_cast<const char*>(tensor.data_ptr()), type.SizeBytes(),
                     Product(type.shape, 0, type.shape.size())};

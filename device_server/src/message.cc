@@ -41,7 +41,7 @@ Message Message::Decode(const std::string& bytes) {
     if (encoded) {
       const auto size = static_cast<size_t>(SizesIn(json::Array{entry[1]})[0]);
       const tvm::ffi::Tensor tensor = DecodeTensor(part(size), size, left);
-      left -= TensorType{tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}}.SizeBytes();
+      left -= TypeOf(tensor).SizeBytes();
       message.tensors.insert_or_assign(name, tensor);
     } else {
       const TensorType type = TensorType::Parse(TextIn(entry[1]), SizesIn(entry[2]));
@@ -69,7 +69,7 @@ std::string Encode(const Tensors& tensors, const std::vector<std::string>& names
     }
     json::Array shape;
     for (const int64_t size : tensor.shape()) shape.push_back(size);
-    const TensorType type{tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}};
+    const TensorType type = TypeOf(tensor);
     entries.push_back(json::Array{String(name), tvm::ffi::DLDataTypeToString(type.element), shape});
     content.append(static_cast<const char*>(tensor.data_ptr()), type.SizeBytes());
   }

@@ -143,13 +143,14 @@ void ReadFrame(Stranger& stranger) {
       floats.append(reinterpret_cast<const char*>(&number), sizeof number);
     }
     const auto picture = TensorType::Parse("float32", {1, 3, 12, 36});
+    const auto indices = TensorType::Parse("uint8", {4, 9, 9, 16});
     const auto activations = TensorType::Parse("float32", {1, 9, 9, 16});
     for (const char* codec : {"none", "f32", "pixels", "f16", "u8", "u8-tensor", "u6", "u4"}) {
       frames.push_back(EncodeTensor(codec, CopyOf(activations, floats.data())));
       frames.push_back(EncodeTensor(codec, CopyOf(picture, floats.data())));
     }
     for (const char* codec : {"bytes", "planes", "rises", "nibbles"}) {
-      frames.push_back(EncodeTensor(codec, CopyOf(TensorType::Parse("uint8", {4, 9, 9, 16}), bytes.data())));
+      frames.push_back(EncodeTensor(codec, CopyOf(indices, bytes.data())));
     }
     return frames;
   }();
