@@ -53,7 +53,7 @@ def ways(tensor: Tensor, calibration: list[Array]) -> dict[str, Way]:
     found = {
         name: Way(lambda a, name=name: encode_tensor(name, a), decode_tensor)
         for name, codec in CODECS.items()
-        if "float32" in codec.dtypes and name not in ("none", "pixels")
+        if "float32" in codec.dtypes and name not in ("none", "pixels", "jpeg")
     }
     found["zstd alone"] = _zstd(calibration[0].shape)
     found["u8-tensor, PNG tiles"] = _tiles(calibration[0].shape)
@@ -148,7 +148,7 @@ def input_edge(name: str) -> dict[str, float]:
     for picture in pictures(name, shape):
         array = network_input(name, picture, shape)
         found = {codec: len(encode_tensor(codec, array)) for codec in ("none", "f32", "pixels")}
-        found |= {codec: len(encode_tensor(codec, array)) for codec in ("u8", "u6", "u4")}
+        found |= {codec: len(encode_tensor(codec, array)) for codec in ("u8", "u6", "u4", "jpeg")}
         found |= {"PNG": _file(picture, "PNG"), "JPEG-95": _file(picture, "JPEG", quality=95)}
         for way, size in found.items():
             sizes.setdefault(way, []).append(size)

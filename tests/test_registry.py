@@ -26,6 +26,8 @@ def check(name: str, array: Array) -> None:
     if CODECS[name].exact or (name != "f16" and not np.isfinite(array).all()):
         assert bits(found) == bits(array)
         return
+    if name == "jpeg":
+        return  # `test_picture_file.py` has its error
     exact = array.astype(np.float64)
     if name == "f16":
         allowed = np.abs(exact) * 2.0**-11 + 2.0**-25
