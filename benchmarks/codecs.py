@@ -27,8 +27,10 @@ from PIL import Image
 from real_activations import SHAPES, Observed, network_input, pictures, single_cuts
 
 from jointdnn_tvm.cli.console import note
-from jointdnn_tvm.codec.quantise import clipped, dequantise, grid_of, grid_over, quantise
-from jointdnn_tvm.codec.registry import CODECS, UNIFORM, decode_tensor, encode_tensor
+from jointdnn_tvm.codec.quantise import dequantise, grid_of, quantise
+from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
+from jointdnn_tvm.encodings import calibrated, indices_of
+from jointdnn_tvm.graph import Tensor
 
 Array = np.ndarray[Any, Any]
 _REPEATS = 5
@@ -46,17 +48,17 @@ class Way:
     prepare: Callable[[Array], Any] = lambda array: array
 
 
-def ways(calibration: list[Array]) -> dict[str, Way]:
-    """Every way, for tensors like those of `calibration`."""
+def ways(tensor: Tensor, calibration: list[Array]) -> dict[str, Way]:
+    """Every way, for what the tensor is on inputs that have no part in `calibration`."""
     found = {
         name: Way(lambda a, name=name: encode_tensor(name, a), decode_tensor)
         for name, codec in CODECS.items()
-        if "float32" in codec.dtypes and name not in ("none", "pixels")
+        if "float32" in codec.dtypes and name not in ("none", "pixels", "jpeg")
     }
     found["zstd alone"] = _zstd(calibration[0].shape)
     found["u8-tensor, PNG tiles"] = _tiles(calibration[0].shape)
     for name in ("u8", "u8-tensor", "u6", "u4"):
-        found[f"{name} in the module"] = _in_module(name, calibration)
+        found[f"{name} in the module"] = _in_module(name, tensor, calibration)
     return found
 
 
@@ -68,15 +70,14 @@ def _zstd(shape: tuple[int, ...]) -> Way:
     )
 
 
-def _in_module(name: str, calibration: list[Array]) -> Way:
+def _in_module(name: str, tensor: Tensor, calibration: list[Array]) -> Way:
     """What the module does is left out of the time; it is told of by `benchmarks/boundary.py`."""
-    uniform = UNIFORM[name]
-    grid = grid_over(calibration, uniform.axis(calibration[0].shape), uniform.levels)
-    assert grid is not None, "activations are finite"
+    how = calibrated(name, tensor, calibration)
+    assert how is not None, "activations are finite"
     return Way(
-        lambda indices: encode_tensor(uniform.of_indices, indices),
+        lambda indices: encode_tensor(how.codec, indices),
         decode_tensor,
-        lambda a: quantise(clipped(a, grid, uniform.levels), grid),
+        lambda a: indices_of(a, how),
     )
 
 
@@ -147,7 +148,7 @@ def input_edge(name: str) -> dict[str, float]:
     for picture in pictures(name, shape):
         array = network_input(name, picture, shape)
         found = {codec: len(encode_tensor(codec, array)) for codec in ("none", "f32", "pixels")}
-        found |= {codec: len(encode_tensor(codec, array)) for codec in ("u8", "u6", "u4")}
+        found |= {codec: len(encode_tensor(codec, array)) for codec in ("u8", "u6", "u4", "jpeg")}
         found |= {"PNG": _file(picture, "PNG"), "JPEG-95": _file(picture, "JPEG", quality=95)}
         for way, size in found.items():
             sizes.setdefault(way, []).append(size)
@@ -194,7 +195,8 @@ def main() -> None:
         for tensor in single_cuts(observed.network.graph, options.cuts):
             arrays = [run[tensor] for run in observed.runs]
             chosen, others = arrays[::2], arrays[1::2]
-            for way, how in ways(chosen).items():
+            found = ways(observed.network.graph.tensor(tensor), chosen)
+            for way, how in found.items():
                 rows.append({"network": name, "tensor": tensor, "way": way, **try_way(how, others)})
     cuts = len({(row["network"], row["tensor"]) for row in rows})
     print(f"{cuts} cuts of {len(names)} trained networks, activations of photographs, one thread")

@@ -37,7 +37,19 @@ import numpy as np
 from foreign_load import ForeignLoad
 from known_networks import network_file, network_inputs, network_names
 from scatter import scatter
-from testbed import KEY, ONE_THREAD, SLOWDOWN, Bed, Cloud, Phone, find_bed, on_signals, urgent
+from testbed import (
+    KEY,
+    ONE_THREAD,
+    PHONE,
+    SERVER,
+    SLOWDOWN,
+    Bed,
+    Cloud,
+    Phone,
+    find_bed,
+    on_signals,
+    urgent,
+)
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cli.console import progress
@@ -75,6 +87,8 @@ class Lab:
     bed: Bed
     slowdown: float
     folder: Path
+    server: Sequence[str] = SERVER
+    phone: Sequence[str] = PHONE
 
 
 def plans_for(network: Network, costs: CostTable, link: LinkProfile) -> dict[str, Plan]:
@@ -181,8 +195,8 @@ def _stray(times: PathTimes) -> float:
 def site_on(lab: Lab, link: LinkProfile) -> Iterator[Site]:
     """Both sides with that link between them."""
     with (
-        Cloud(lab.bed, lab.folder / "cache") as cloud,
-        Phone(lab.bed) as phone,
+        Cloud(lab.bed, lab.folder / "cache", lab.server) as cloud,
+        Phone(lab.bed, lab.phone) as phone,
         lab.bed.shaped(link, cloud.address) as address,
     ):
         phone.do("close")  # it is up

@@ -49,6 +49,8 @@ _SEGMENT_BYTES = 65536  # the kernel hands several frames on as one where the bu
 _FAST_BPS = 500e6
 _QUEUE_BYTES = 8 << 20
 _START_S = 60.0
+SERVER = ("-m", "jointdnn_tvm.cli", "device")
+PHONE = (str(Path(__file__).with_name("testbed_phone.py")),)
 ONE_THREAD = {"TVM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Both sides share few cores: a second thread would wait for whatever else runs there."""
 
@@ -241,9 +243,9 @@ def _run(*words: str) -> None:
 class Cloud:
     """The cloud's device server, native, and the cache that its files are put into."""
 
-    def __init__(self, bed: Bed, folder: Path) -> None:
+    def __init__(self, bed: Bed, folder: Path, program: Sequence[str] = SERVER) -> None:
         self._cache = FileCache(folder)
-        words = ["-m", "jointdnn_tvm.cli", "device", "--host", bed.cloud_host, "--port", "0"]
+        words = [*program, "--host", bed.cloud_host, "--port", "0"]
         words += ["--key", KEY, "--cache", str(folder), "--until-stdin-closes"]
         program, arguments = bed.cloud(words)
         with urgent():
@@ -277,11 +279,11 @@ class Cloud:
 class Phone:
     """The process on the phone's side: it does one job after the other; see `testbed_phone.py`."""
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, bed: Bed, program: Sequence[str] = PHONE) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
         with urgent():
             self._process = subprocess.Popen(
-                bed.phone([str(Path(__file__).with_name("testbed_phone.py"))]),
+                bed.phone(program),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

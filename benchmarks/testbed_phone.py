@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jointdnn_tvm.runtime import cloud
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import probe_path
 from jointdnn_tvm.runtime.session import Session, open_session
@@ -39,6 +40,19 @@ class Phone:
                 self._own_s += time.perf_counter() - started
 
         StageModule.run = timed  # type: ignore[method-assign]
+        self._bytes = {"up": 0, "down": 0}
+        encode, decode = cloud.encode, cloud.decode
+
+        def sent(*arguments: Any) -> bytes:
+            message = encode(*arguments)
+            self._bytes["up"] += len(message)
+            return message
+
+        def received(message: bytes) -> Any:
+            self._bytes["down"] += len(message)
+            return decode(message)
+
+        cloud.encode, cloud.decode = sent, received
 
     def open(
         self, bundle: str, cloud: str, key: str, inputs: str | None = None, timeout_s: float = 600
@@ -71,12 +85,17 @@ class Phone:
         began = time.perf_counter()
         while len(taken) < least or (len(taken) < most and time.perf_counter() < began + seconds):
             self._own_s = 0.0
+            self._bytes.update(up=0, down=0)
             started = time.perf_counter()
             session.run(self._inputs)
             taken.append((time.perf_counter() - started, self._own_s))
         if session.cloud_error:
             raise RuntimeError(session.cloud_error)
         return taken
+
+    def crossed(self) -> dict[str, int]:
+        """Bytes of all messages of the last query, by direction."""
+        return self._bytes
 
     def probe(self, cloud: str, key: str, timeout_s: float = 60) -> dict[str, Any]:
         """Time the path to the cloud's device server as `jointdnn_tvm.probing` has it timed."""

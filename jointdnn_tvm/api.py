@@ -238,5 +238,5 @@ def plan(
         costs.measured,
         costs.transfer,
         agreement,
-        offer.grids(answer.codecs),
+        offer.in_module(answer.codecs),
     )

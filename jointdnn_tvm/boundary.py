@@ -10,35 +10,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jointdnn_tvm.codec.quantise import Grid
-from jointdnn_tvm.codec.registry import UNIFORM
 from jointdnn_tvm.graph import Graph, Stage
 
 
-@dataclass(frozen=True)
-class Quantised:
-    """The indices of a tensor on a grid of so many levels, and their codec on the link."""
+@dataclass(frozen=True, eq=False)
+class InModule:
+    """How compiled modules quantise a tensor: on a grid of so many levels.
 
-    tensor: str
-    name: str
+    The codec is that of the indices, by which the host sends them.
+    """
+
     grid: Grid
     levels: int
     codec: str
 
 
-def quantised_tensors(
-    graph: Graph, codecs: Mapping[str, str], grids: Mapping[str, Grid]
-) -> dict[str, Quantised]:
-    """The tensors that have a grid, with the codecs of a plan."""
-    return {
-        tensor: Quantised(
-            tensor,
-            _indices_name(tensor, graph),
-            grid,
-            UNIFORM[codecs[tensor]].levels,
-            UNIFORM[codecs[tensor]].of_indices,
-        )
-        for tensor, grid in grids.items()
-    }
+@dataclass(frozen=True)
+class Quantised:
+    """The tensor that a quantised one's indices are, by its name, and how they are made."""
+
+    tensor: str
+    name: str
+    how: InModule
+
+
+def quantised_tensors(graph: Graph, in_module: Mapping[str, InModule]) -> dict[str, Quantised]:
+    """The tensors that modules quantise, by their names, with names for their indices."""
+    return {t: Quantised(t, _indices_name(t, graph), how) for t, how in in_module.items()}
 
 
 def _indices_name(tensor: str, graph: Graph) -> str:

@@ -44,7 +44,7 @@ def build(
     """
     placement = plan.answer.placement
     split = split_into_stages(network.graph, placement)  # checks the placement
-    quantised = quantised_tensors(network.graph, plan.answer.codecs, plan.grids)
+    quantised = quantised_tensors(network.graph, plan.in_module)
     stages = send_indices(split, network.graph, quantised)
     with pass_context(dump_ir / "partitioning" if dump_ir else None):
         insert = InsertBoundaryCodec(split, stages, quantised) if quantised else None
@@ -157,7 +157,7 @@ def tensor_entries(
     for tensor in graph.tensors:
         indices = quantised.get(tensor.name)
         if indices is not None and indices.name in named:
-            entries[indices.name] = TensorEntry(tensor.shape, "uint8", indices.codec)
+            entries[indices.name] = TensorEntry(tensor.shape, "uint8", indices.how.codec)
         if tensor.name in named:
             codec = PLAIN if indices else codecs.get(tensor.name, PLAIN)
             entries[tensor.name] = TensorEntry(tensor.shape, tensor.dtype, codec)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.agreement import Judge
+from jointdnn_tvm.boundary import InModule
 from jointdnn_tvm.codec.channels import is_image
-from jointdnn_tvm.codec.quantise import Grid, clipped, dequantise, grid_over, quantise
+from jointdnn_tvm.codec.quantise import clipped, dequantise, grid_over, quantise
 from jointdnn_tvm.codec.registry import CODECS, UNIFORM, decode_tensor, encode_tensor
 from jointdnn_tvm.cost.table import Encoding, Encodings
 from jointdnn_tvm.graph import Tensor
@@ -30,7 +31,7 @@ def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
     found: dict[str, dict[str, Encoding]] = {}
     for tensor in crossing(host):
         arrays = [run[tensor.name] for run in runs]
-        sizes = {codec: _size_bytes(codec, arrays) for codec in exact_codecs(tensor)}
+        sizes = {codec: _median_bytes(codec, None, arrays) for codec in exact_codecs(tensor)}
         found[tensor.name] = {
             codec: Encoding(size)
             for codec, size in sizes.items()
@@ -70,46 +71,57 @@ def _within(
     found: dict[str, Encoding] = {}
     smallest: float = tensor.size_bytes
     for codec in LOSSY:
-        grid = _calibrated(codec, tensor, arrays)
-        size = statistics.median(len(encoded(codec, array, grid)) for array in arrays)
+        in_module = calibrated(codec, tensor, arrays)
+        if in_module is None and CODECS[codec].encode(np.ascontiguousarray(arrays[0])) is None:
+            continue  # it is not for such tensors
+        size = _median_bytes(codec, in_module, arrays)
         if size >= _WORTH * smallest:
             continue
-        left = [{tensor.name: what_is_left(codec, array, grid)} for array in arrays]
+        left = [{tensor.name: what_is_left(codec, array, in_module)} for array in arrays]
         answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]
         error = judge.compare(answers).error
         if error <= budget:
-            found[codec] = Encoding(size, error, grid)
+            found[codec] = Encoding(size, error, in_module)
             smallest = size
     return found
 
 
-def _calibrated(codec: str, tensor: Tensor, arrays: Sequence[Array]) -> Grid | None:
-    """The grid on which compiled modules quantise the tensor; None where the host does.
+def calibrated(codec: str, tensor: Tensor, arrays: Sequence[Array]) -> InModule | None:
+    """How compiled modules quantise the tensor, by what it is; None where the host does.
 
-    Inputs come from the host, and outputs go there.
+    Inputs come from the host, and outputs go there. The indices go by the codec that makes them
+    smallest.
     """
     if codec not in UNIFORM or tensor.producer is None or tensor.output:
         return None
     uniform = UNIFORM[codec]
-    return grid_over(arrays, uniform.axis(tensor.shape), uniform.levels)
-
-
-def encoded(codec: str, array: Array, grid: Grid | None) -> bytes:
-    """What crosses of a tensor, on a `grid` or, without one, by the codec's own."""
+    grid = grid_over(arrays, uniform.axis(tensor.shape), uniform.levels)
     if grid is None:
+        return None
+    ways = [InModule(grid, uniform.levels, indices) for indices in uniform.of_indices]
+    return min(ways, key=lambda way: _median_bytes(codec, way, arrays))
+
+
+def encoded(codec: str, array: Array, in_module: InModule | None) -> bytes:
+    """What crosses of a tensor, quantised by a module or, without one, by the host."""
+    if in_module is None:
         return encode_tensor(codec, array)
-    uniform = UNIFORM[codec]
-    return encode_tensor(uniform.of_indices, quantise(clipped(array, grid, uniform.levels), grid))
+    return encode_tensor(in_module.codec, indices_of(array, in_module))
 
 
-def what_is_left(codec: str, array: Array, grid: Grid | None) -> Array:
-    """A tensor after it has crossed, on a `grid` or, without one, by the codec's own."""
-    arrived = decode_tensor(encoded(codec, array, grid))
-    return arrived if grid is None else dequantise(arrived, grid)
+def indices_of(array: Array, in_module: InModule) -> Array:
+    """What a module makes of a tensor."""
+    return quantise(clipped(array, in_module.grid, in_module.levels), in_module.grid)
 
 
-def _size_bytes(codec: str, arrays: Sequence[Array]) -> float:
-    return statistics.median(len(encode_tensor(codec, array)) for array in arrays)
+def what_is_left(codec: str, array: Array, in_module: InModule | None) -> Array:
+    """A tensor after it has crossed, quantised by a module or, without one, by the host."""
+    arrived = decode_tensor(encoded(codec, array, in_module))
+    return arrived if in_module is None else dequantise(arrived, in_module.grid)
+
+
+def _median_bytes(codec: str, in_module: InModule | None, arrays: Sequence[Array]) -> float:
+    return statistics.median(len(encoded(codec, array, in_module)) for array in arrays)
 
 
 def crossing(host: HostNetwork) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jointdnn_tvm.cost.codec_model import model_codecs
 from jointdnn_tvm.cost.count_work import count_work
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.roofline import Work, latency_s, source
@@ -18,8 +19,9 @@ def estimate(network: Placeable, *, mobile: str = "host", cloud: str = "host") -
     """Estimate every group of a network, or of a step of training: nothing is built or run.
 
     So it also answers for hardware that is not there yet. Each time follows from the figures of
-    both targets and says that it is ``model:roofline``. Whether a target can build and run a group
-    is not asked. A group whose work depends on the data has no estimate.
+    both targets and says that it is ``model:roofline``, of a codec ``model:cycles of codecs``.
+    Whether a target can build and run a group is not asked. A group whose work depends on the data
+    has no estimate.
     """
     profiles = load_target(mobile), load_target(cloud)
     names = {g.key: g.name for g in network.graph.groups}
@@ -27,7 +29,13 @@ def estimate(network: Placeable, *, mobile: str = "host", cloud: str = "host") -
     on_mobile, on_cloud = (
         {key: _estimate(work, profile) for key, work in works.items()} for profile in profiles
     )
-    return CostTable(*profiles, on_mobile, on_cloud, measured=0)
+    codecs_on_mobile, codecs_on_cloud = map(model_codecs, profiles)
+    return CostTable(
+        *(*profiles, on_mobile, on_cloud),
+        measured=0,
+        codecs_on_mobile=codecs_on_mobile,
+        codecs_on_cloud=codecs_on_cloud,
+    )
 
 
 def _work(network: Placeable, group: str) -> Work | CostError:

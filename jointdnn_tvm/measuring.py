@@ -41,13 +41,15 @@ _TIMING_PATH = "timing messages between the devices"
 class Measured:
     """One side's measurements by group key, how many are new, and why they may be doubted.
 
-    `codecs` are the times of the codecs there, none where the device server has none.
+    `codecs` are the times of the codecs there, none where the device server has none. `slowdown`
+    is the device's, where it is emulated.
     """
 
     found: Mapping[str, Measurement]
     new: int
     doubts: tuple[str, ...]
     codecs: Mapping[str, Measurement]
+    slowdown: float
 
 
 def measure(
@@ -94,6 +96,7 @@ def measure(
         transfer=transfer,
         codecs_on_mobile=mobile_side.codecs,
         codecs_on_cloud=cloud_side.codecs,
+        slowdowns={side: found.slowdown for side, found in sides.items()},
     )
 
 
@@ -202,7 +205,7 @@ class _Bench:
             self.report(f"measuring on the {self.side} device", len(found), len(keys))
 
         drift = self._measure_missing(missing, device, found, record) if missing else 0.0
-        return Measured(found, new, self._doubts(found, drift), codecs)
+        return Measured(found, new, self._doubts(found, drift), codecs, device.slowdown)
 
     @contextmanager
     def _sessions(self) -> Iterator[dict[RemoteSession, Device]]:

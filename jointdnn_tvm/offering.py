@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jointdnn_tvm.agreement import Agreement
-from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.boundary import InModule
+from jointdnn_tvm.cost.codec_model import SOURCE as MODEL
 from jointdnn_tvm.cost.table import CostTable, Encodings
 from jointdnn_tvm.encoding_store import kept_encodings
 from jointdnn_tvm.encodings import exact_encodings, lossy_encodings
@@ -23,6 +24,10 @@ CHOICES = ("none", "lossless", "lossy")
 """What `codecs` may be: tensors cross as they are, by codecs that give every bit back, or by any
 whose errors together stay within a budget."""
 
+_NOTHING_RUNS = (
+    "for analytic costs nothing runs, so no sizes are known; with --calibrate the network runs on "
+    "this machine for them"
+)
 _MOST_SAMPLES = 4  # by which the codecs of each tensor are judged; a plan is by all held out
 _FEWEST_SAMPLES = 8
 
@@ -50,12 +55,12 @@ class Offer:
         """How far a plan's answers are from the network's own; None where all codecs are exact."""
         if self.trial is None:
             return None
-        return self.trial.run(placement, codecs, self.grids(codecs))
+        return self.trial.run(placement, codecs, self.in_module(codecs))
 
-    def grids(self, codecs: Mapping[str, str]) -> dict[str, Grid]:
-        """The grids on which compiled modules quantise, of the tensors that a plan sends so."""
+    def in_module(self, codecs: Mapping[str, str]) -> dict[str, InModule]:
+        """How compiled modules quantise the tensors that a plan sends so."""
         chosen = {t: self.encodings.get(t, {}).get(codec) for t, codec in codecs.items()}
-        return {t: e.grid for t, e in chosen.items() if e is not None and e.grid is not None}
+        return {t: e.in_module for t, e in chosen.items() if e and e.in_module}
 
     def after(self, agreement: Agreement | None, codecs: Mapping[str, str]) -> Offer | None:
         """What is left to offer after a plan that failed its trial; None after one that passed."""
@@ -104,8 +109,12 @@ def offer_codecs(
         if codecs == "lossy":
             raise CodecError(f"{reason}; measure with `jointdnn device` there, or choose lossless")
         return Offer(source=f"none: {reason}")
+    if costs.has_modelled_codecs and calibrate is None:
+        return Offer(source=f"none: {_NOTHING_RUNS}")
     samples = _samples(network, calibrate)
     source = f"{codecs}, sizes measured:{samples.source}"
+    if costs.has_modelled_codecs:
+        source += f", times {MODEL}"
     if codecs == "lossless":
         try:
             few = _few(samples.inputs)

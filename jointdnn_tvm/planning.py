@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jointdnn_tvm.agreement import Agreement
-from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.boundary import InModule
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.placement import (
@@ -41,7 +41,7 @@ class Plan:
     `placement.explain(problem, answer)` says why. `sources` says how each kind of number was got:
     measured, modelled, emulated. `newly_measured` counts the groups whose costs were not in the
     database before. `transfer` is what crossings cost the devices, which `problem.link` has in it.
-    `agreement` is that of a plan with lossy codecs, on samples held out; `grids` are those on which
+    `agreement` is that of a plan with lossy codecs, on samples held out; `in_module` is how
     its compiled stages quantise, by tensor.
     """
 
@@ -55,7 +55,7 @@ class Plan:
     newly_measured: int
     transfer: Transfer | None = None
     agreement: Agreement | None = None
-    grids: Mapping[str, Grid] = field(default_factory=dict)
+    in_module: Mapping[str, InModule] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, with what it rests on beside it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.agreement import Agreement, Judge
-from jointdnn_tvm.codec.quantise import Grid
+from jointdnn_tvm.boundary import InModule
 from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.cost.table import Encodings
 from jointdnn_tvm.encodings import what_is_left
@@ -42,16 +42,16 @@ class Trial:
         return cls(host, samples, judge, budget)
 
     def run(
-        self, placement: Placement, codecs: Mapping[str, str], grids: Mapping[str, Grid]
+        self, placement: Placement, codecs: Mapping[str, str], in_module: Mapping[str, InModule]
     ) -> Agreement:
         """How far a plan's answers are from the network's own, every codec at work.
 
-        `grids` are those on which the compiled modules quantise, by their tensors.
+        `in_module` is how the compiled modules quantise, by tensor.
         """
 
         def send(name: str, array: Array) -> Array:
             codec = codecs[name]
-            return array if CODECS[codec].exact else what_is_left(codec, array, grids.get(name))
+            return array if CODECS[codec].exact else what_is_left(codec, array, in_module.get(name))
 
         return self.judge.compare([self.host.placed(s, placement, send) for s in self.samples])
 

@@ -10,7 +10,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from jointdnn_tvm.boundary import Quantised
+from jointdnn_tvm.boundary import InModule, Quantised
 from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.graph import Stage
 
@@ -60,14 +60,14 @@ def _wrap(
     with builder.function(old.name, params, attrs=dict(function.attrs)):
         with builder.dataflow():
             read = [
-                builder.emit(_dequantise(p, quantised[p.name].grid)) if p.name in quantised else p
+                builder.emit(_dequantise(p, quantised[p.name].how)) if p.name in quantised else p
                 for p in params
             ]
             made = builder.emit(relax.Call(inner, read))
             values = {t: relax.TupleGetItem(made, i) for i, t in enumerate(old.outputs)}
             plain = {t: builder.emit(value) for t, value in values.items()}
             results = [
-                builder.emit(_quantise(plain[quantised[t].tensor], quantised[t]))
+                builder.emit(_quantise(plain[quantised[t].tensor], quantised[t].how))
                 if t in quantised
                 else plain[t]
                 for t in new.outputs
@@ -76,16 +76,17 @@ def _wrap(
         builder.emit_func_output(result)
 
 
-def _quantise(tensor: relax.Expr, quantised: Quantised) -> relax.Expr:
+def _quantise(tensor: relax.Expr, how: InModule) -> relax.Expr:
     """clip(tensor / step + (1/2 - low / step)), cut off to whole numbers: the nearest index."""
-    grid = quantised.grid
+    grid = how.grid
     inverse = np.divide(1, grid.step, out=np.zeros_like(grid.step), where=grid.step > 0)
     scaled = op.multiply(tensor, _along(grid, inverse, tensor))
     placed = op.add(scaled, _along(grid, np.float32(0.5) - grid.low * inverse, tensor))
-    return op.astype(op.clip(placed, 0, quantised.levels - 0.5), "uint8")
+    return op.astype(op.clip(placed, 0, how.levels - 0.5), "uint8")
 
 
-def _dequantise(indices: relax.Expr, grid: Grid) -> relax.Expr:
+def _dequantise(indices: relax.Expr, how: InModule) -> relax.Expr:
+    grid = how.grid
     steps = op.multiply(op.astype(indices, "float32"), _along(grid, grid.step, indices))
     return op.add(steps, _along(grid, grid.low, indices))
 

@@ -67,6 +67,7 @@ def exact(problem: Problem, sides: Mapping[str, str], codecs: Mapping[str, str])
         encode, decode = ("mobile", "cloud") if direction == "up" else ("cloud", "mobile")
         busy[encode] += decimal(getattr(codec.encode_s, encode))
         busy[decode] += decimal(getattr(codec.decode_s, decode))
+        joules += decimal(codec.encode_j if direction == "up" else codec.decode_j)
     walk = [sides[o.name] for o in problem.operators]
     walk = ["mobile"] * any(t.producer is None for t in problem.tensors) + walk
     walk = walk + ["mobile"] * (problem.outputs_on == "mobile")

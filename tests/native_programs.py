@@ -38,5 +38,7 @@ def native_program(name: str, sanitized: bool = False) -> Path:
     configure += [f"-DSANITIZE={'ON' if sanitized else 'OFF'}"]
     for command in (configure, ["cmake", "--build", str(folder), "-j2", "--target", name]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S)
+        if "No Zstandard" in done.stderr:
+            pytest.skip("libzstd-dev is not installed, so device_server/ cannot be built")
         assert done.returncode == 0, done.stdout + done.stderr
     return folder / name

@@ -63,7 +63,8 @@ def random_problem(
     def codec(index: int, size_bytes: float) -> Codec:
         encode_s, decode_s = (SideSeconds(number(0.01), number(0.001)) for _ in range(2))
         size = round(size_bytes * rng.choice((0.1, 0.25, 0.5)), 9)
-        return Codec(f"codec{index}", size, encode_s, decode_s, error=number(0.01))
+        error, *joules = number(0.01), number(0.01), number(0.01)
+        return Codec(f"codec{index}", size, encode_s, decode_s, error, *joules)
 
     def tensor(name: str, producer: str | None, consumers: list[int], output: bool) -> Tensor:
         size = number(1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jointdnn_tvm.boundary import quantised_tensors, send_indices
+from jointdnn_tvm.boundary import InModule, quantised_tensors, send_indices
 from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.graph import Graph, Group, Tensor, split_into_stages
 
@@ -41,12 +41,12 @@ GRAPH = Graph(
 
 def test_each_side_reads_its_own_plain_and_the_others_indices() -> None:
     stages = split_into_stages(GRAPH, {"a": "mobile", "b": "cloud", "c": "mobile", "d": "cloud"})
-    codecs = {"t": "u8", "u": "u4", "v": "u6"}
-    quantised = quantised_tensors(GRAPH, codecs, dict.fromkeys(codecs, GRID))
-    assert {t: (q.name, q.levels, q.codec) for t, q in quantised.items()} == {
-        "t": ("t_indices", 256, "bytes"),
-        "u": ("u_indices", 16, "nibbles"),
-        "v": ("v_indices_", 64, "bytes"),
+    how = InModule(GRID, 256, "planes")
+    quantised = quantised_tensors(GRAPH, dict.fromkeys("tuv", how))
+    assert {t: (q.tensor, q.name, q.how) for t, q in quantised.items()} == {
+        "t": ("t", "t_indices", how),
+        "u": ("u", "u_indices", how),
+        "v": ("v", "v_indices_", how),
     }
     after = send_indices(stages, GRAPH, quantised)
     assert [(s.inputs, s.outputs) for s in after] == [
@@ -58,7 +58,7 @@ def test_each_side_reads_its_own_plain_and_the_others_indices() -> None:
     assert [s.groups for s in after] == [s.groups for s in stages]
 
 
-def test_without_grids_nothing_changes() -> None:
+def test_without_quantised_tensors_nothing_changes() -> None:
     stages = split_into_stages(GRAPH, {"a": "mobile", "b": "cloud", "c": "mobile", "d": "cloud"})
-    assert quantised_tensors(GRAPH, {"t": "f32"}, {}) == {}
+    assert quantised_tensors(GRAPH, {}) == {}
     assert send_indices(stages, GRAPH, {}) == stages

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jointdnn_tvm.agreement import Judge
-from jointdnn_tvm.codec.quantise import grid_over
 from jointdnn_tvm.codec.registry import UNIFORM, decode_tensor, encode_tensor
 from jointdnn_tvm.encodings import (
     LOSSY,
+    calibrated,
     crossing,
     encoded,
     exact_codecs,
@@ -58,7 +58,7 @@ def test_lossy_codecs_and_the_error_of_each(host: HostNetwork, branching: Networ
     told: list[tuple[int, int]] = []
     found = lossy_encodings(host, samples, 0.2, lambda done, total: told.append((done, total)))
     assert told == [(i + 1, len(found)) for i in range(len(found))]
-    assert LOSSY == ("f16", "u8", "u8-tensor", "u6", "u4")
+    assert LOSSY == ("f16", "u8", "u8-tensor", "u6", "u4", "jpeg")
     runs = [host.tensors(sample) for sample in samples]
     judge = Judge([[run[n] for n in branching.graph.outputs] for run in runs])
     for name, codecs in found.items():
@@ -67,13 +67,15 @@ def test_lossy_codecs_and_the_error_of_each(host: HostNetwork, branching: Networ
         for codec, encoding in codecs.items():
             inside = branching.graph.tensor(name)
             by_module = codec in UNIFORM and bool(inside.producer) and not inside.output
-            assert (encoding.grid is not None) == by_module
-            frames = [encoded(codec, run[name], encoding.grid) for run in runs]
-            changed = [{name: what_is_left(codec, run[name], encoding.grid)} for run in runs]
+            assert (encoding.in_module is not None) == by_module
+            frames = [encoded(codec, run[name], encoding.in_module) for run in runs]
+            changed = [{name: what_is_left(codec, run[name], encoding.in_module)} for run in runs]
             answers = [host.outputs(run, c) for run, c in zip(runs, changed, strict=True)]
             assert encoding.size_bytes == sorted(map(len, frames))[1]
             assert encoding.error == judge.compare(answers).error <= 0.2
-    assert {c for codecs in found.values() for c, e in codecs.items() if e.grid} >= {"u8-tensor"}
+    assert {c for codecs in found.values() for c, e in codecs.items() if e.in_module} >= {
+        "u8-tensor"
+    }
     strict = lossy_encodings(host, samples, 0.001, lambda done, total: None)
     assert sum(map(len, strict.values())) < sum(map(len, found.values()))
 
@@ -99,14 +101,26 @@ def test_what_is_left_by_module_and_by_host() -> None:
     """A module's grid is fixed: what lies outside is brought to its ends."""
     rng = np.random.default_rng(0)
     array = rng.standard_normal((1, 20, 20, 32), np.float32)
-    grid = grid_over([array, array / 2], 3, 256)
-    assert grid is not None
-    step = grid.step.max()
-    assert np.abs(what_is_left("u8", array, grid) - array).max() <= 0.51 * step
-    wide = what_is_left("u8", 3 * array, grid)
+    tensor = Tensor("t", array.shape, "float32", "conv", ("relu",))
+    how = calibrated("u8", tensor, [array, array / 2])
+    assert how is not None
+    step = how.grid.step.max()
+    assert np.abs(what_is_left("u8", array, how) - array).max() <= 0.51 * step
+    wide = what_is_left("u8", 3 * array, how)
     np.testing.assert_allclose(wide.max((0, 1, 2)), array.max((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(wide.min((0, 1, 2)), array.min((0, 1, 2)), rtol=1e-5)
     own = what_is_left("u8", 3 * array, None)
     assert np.abs(own - 3 * array).max() <= 3 * 0.51 * step
-    assert decode_tensor(encoded("u8", array, grid)).dtype == np.uint8
-    assert len(encoded("u4", array, grid_over([array], 3, 16))) < array.nbytes / 8
+    assert decode_tensor(encoded("u8", array, how)).dtype == np.uint8
+    assert len(encoded("u4", array, calibrated("u4", tensor, [array]))) < array.nbytes / 8
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("noise", "planes"), ("slope", "rises")])
+def test_indices_by_the_smallest_codec(kind: str, codec: str) -> None:
+    """Where neighbours are alike their differences are small, elsewhere larger than they."""
+    noise = np.random.default_rng(0).standard_normal((1, 24, 24, 16), np.float32)
+    slope = np.linspace(0, 99, 24, dtype=np.float32)[:, None, None] + noise
+    tensor = Tensor("t", noise.shape, "float32", "conv", ("relu",))
+    how = calibrated("u8", tensor, [slope if kind == "slope" else noise])
+    assert how is not None
+    assert how.codec == codec

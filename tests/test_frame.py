@@ -53,8 +53,8 @@ def test_cut_or_lengthened() -> None:
 
 def test_another_version() -> None:
     data = bytearray(FRAME.to_bytes())
-    data[3] = 2
-    with pytest.raises(CodecError, match="has version 2, this side reads 1; use the same version"):
+    data[3] = 3
+    with pytest.raises(CodecError, match="has version 3, this side reads 2; use the same version"):
         read_frame(data)
 
 

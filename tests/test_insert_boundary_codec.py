@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tvm
 
-from jointdnn_tvm.boundary import Quantised, quantised_tensors, send_indices
+from jointdnn_tvm.boundary import InModule, quantised_tensors, send_indices
 from jointdnn_tvm.building import build
-from jointdnn_tvm.codec.quantise import Grid, clipped, grid_over, quantise
+from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.codec.registry import CODECS, UNIFORM
-from jointdnn_tvm.encodings import what_is_left
+from jointdnn_tvm.encodings import calibrated, indices_of, what_is_left
 from jointdnn_tvm.graph import Stage, split_into_stages
 from jointdnn_tvm.host_network import HostNetwork, Sample
 from jointdnn_tvm.network import Network
@@ -37,19 +37,17 @@ def samples(branching: Network) -> list[Sample]:
     return [random_sample(branching, seed).inputs[0] for seed in range(4)]
 
 
-def grids_of(
+def in_module_of(
     host: HostNetwork, samples: list[Sample], codecs: Mapping[str, str]
-) -> dict[str, Grid]:
+) -> dict[str, InModule]:
     """Calibrated on all samples but the last, which therefore leaves them here and there."""
     runs = [host.tensors(sample) for sample in samples[:-1]]
-    grids = {}
+    found = {}
     for name, codec in codecs.items():
-        uniform = UNIFORM[codec]
-        arrays = [run[name] for run in runs]
-        grid = grid_over(arrays, uniform.axis(arrays[0].shape), uniform.levels)
-        assert grid is not None
-        grids[name] = grid
-    return grids
+        how = calibrated(codec, host.graph.tensor(name), [run[name] for run in runs])
+        assert how is not None
+        found[name] = how
+    return found
 
 
 def crossing(network: Network, placement: dict[str, Side]) -> list[str]:
@@ -71,12 +69,12 @@ def test_bundle_computes_what_the_trial_computed(
     placement = interleaved(branching)
     codecs = dict.fromkeys(crossing(branching, placement), codec)
     assert len(codecs) >= 3
-    grids = grids_of(host, samples, codecs)
+    in_module = in_module_of(host, samples, codecs)
     plan = plan_of(branching, placement, codecs)
-    folder = build(branching, replace(plan, grids=grids)).save(tmp_path / "model.jd")
+    folder = build(branching, replace(plan, in_module=in_module)).save(tmp_path / "model.jd")
 
     def send(name: str, array: Array) -> Array:
-        return what_is_left(codec, array, grids[name]) if name in grids else array
+        return what_is_left(codec, array, in_module[name]) if name in in_module else array
 
     for cloud in ("local", "127.0.0.1:1"):  # the second is not there: the phone does it all
         with open_session(folder, cloud=cloud, timeout_s=2.0) as session:
@@ -84,7 +82,7 @@ def test_bundle_computes_what_the_trial_computed(
             users = {p.name: sample[p.tensor] for p in session.manifest.inputs}
             answer = session.run(users)
             indices = [t for t in session.manifest.tensors.values() if t.dtype == "uint8"]
-            assert {t.codec for t in indices} == {UNIFORM[codec].of_indices}
+            assert {t.codec for t in indices} == {how.codec for how in in_module.values()}
             assert len(indices) == len(codecs)
             assert all(CODECS[t.codec].exact for t in session.manifest.tensors.values())
         expected = host.placed(sample, placement, send)
@@ -102,20 +100,20 @@ def test_indices_are_numpys(
     """The first stage alone, whose input is exactly the same."""
     placement = interleaved(branching)
     codecs = dict.fromkeys(crossing(branching, placement), "u8")
-    grids = grids_of(host, samples, codecs)
+    in_module = in_module_of(host, samples, codecs)
     plan = plan_of(branching, placement, codecs)
-    folder = build(branching, replace(plan, grids=grids)).save(tmp_path / "model.jd")
+    folder = build(branching, replace(plan, in_module=in_module)).save(tmp_path / "model.jd")
     tensors = host.tensors(samples[-1])
     with open_session(folder, cloud="local") as session:
         first = session.manifest.stages[0]
         assert session._mobile is not None
         made = session._mobile.run(first.name, {t: tensors[t] for t in first.inputs})
     compared = 0
-    for name, grid in grids.items():
+    for name, how in in_module.items():
         indices = made.get(f"{name}_indices")
         if indices is None:
             continue
-        expected = quantise(clipped(tensors[name], grid, 256), grid)
+        expected = indices_of(tensors[name], how)
         apart = np.abs(indices.astype(int) - expected)
         assert apart.max() <= 1
         assert np.count_nonzero(apart) <= 0.01 * apart.size
@@ -128,7 +126,7 @@ def test_stages_that_hand_nothing_over_stay(branching: Network) -> None:
     stages = split_into_stages(branching.graph, placement)
     name = crossing(branching, placement)[0]
     grid = Grid(None, np.zeros(1, np.float32), np.ones(1, np.float32))
-    quantised: dict[str, Quantised] = quantised_tensors(branching.graph, {name: "u8"}, {name: grid})
+    quantised = quantised_tensors(branching.graph, {name: InModule(grid, 256, "planes")})
     after = send_indices(stages, branching.graph, quantised)
     before = partitioning(placement)(branching.grouped)
     insert = InsertBoundaryCodec(stages, after, quantised)

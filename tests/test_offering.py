@@ -12,7 +12,7 @@ from jointdnn_tvm import offering
 from jointdnn_tvm.agreement import Agreement
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Measurement
-from jointdnn_tvm.cost.table import CostTable
+from jointdnn_tvm.cost.table import CostTable, make_problem
 from jointdnn_tvm.errors import CodecError, LinkError, RunError
 from jointdnn_tvm.estimating import estimate
 from jointdnn_tvm.host_network import HostNetwork
@@ -20,6 +20,7 @@ from jointdnn_tvm.network import Network
 from jointdnn_tvm.offering import Offer, offer_codecs
 from jointdnn_tvm.placement import Limits
 from jointdnn_tvm.samples import Samples, random_sample
+from jointdnn_tvm.targets import load_link
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,23 @@ def test_device_without_codecs(branching: Network, costs: CostTable, side: str) 
     offer = offer_codecs(branching, without)
     assert offer.encodings == {}
     assert offer.source == f"none: codecs were not timed on the {side} device"
+
+
+def test_analytic_costs_have_modelled_codecs_for_given_inputs(branching: Network) -> None:
+    modelled = estimate(branching, mobile="raspberry-pi-4", cloud="cuda-sm90")
+    offer = offer_codecs(branching, modelled)
+    assert offer.encodings == {}
+    assert offer.source.startswith("none: for analytic costs nothing runs")
+    offer = offer_codecs(branching, modelled, calibrate=random_sample(branching))
+    assert offer.source.endswith(", times model:cycles of codecs")
+    problem = make_problem(
+        branching.graph, modelled, load_link("lan-1g"), encodings=offer.encodings
+    )
+    codecs = [codec for tensor in problem.tensors for codec in tensor.codecs]
+    assert codecs
+    for codec in codecs:
+        assert codec.encode_s.mobile > codec.encode_s.cloud > 0
+        assert codec.encode_j == pytest.approx(modelled.mobile.busy_w * codec.encode_s.mobile)
 
 
 @pytest.fixture
@@ -150,6 +168,6 @@ def test_lossy_ones_need_many_inputs_of_several_kinds(
 
 
 def test_lossy_ones_need_times(branching: Network, real: Samples) -> None:
-    costs = estimate(branching)
+    costs = replace(estimate(branching), codecs_on_mobile={})
     with pytest.raises(CodecError, match="codecs were not timed on the mobile device; measure"):
         offer_codecs(branching, costs, "lossy", calibrate=real, max_error=0.1)

@@ -26,6 +26,8 @@ def check(name: str, array: Array) -> None:
     if CODECS[name].exact or (name != "f16" and not np.isfinite(array).all()):
         assert bits(found) == bits(array)
         return
+    if name == "jpeg":
+        return  # `test_picture_file.py` has its error
     exact = array.astype(np.float64)
     if name == "f16":
         allowed = np.abs(exact) * 2.0**-11 + 2.0**-25
@@ -55,7 +57,7 @@ def test_memory_in_any_order(name: str) -> None:
     check(name, array)
 
 
-@pytest.mark.parametrize("name", ["none", "bytes", "nibbles"])
+@pytest.mark.parametrize("name", ["none", "bytes", "planes", "rises", "nibbles"])
 def test_other_types(name: str) -> None:
     rng = np.random.default_rng(3)
     for dtype in sorted(DTYPES & CODECS[name].dtypes):
@@ -128,7 +130,8 @@ def fuzz(rounds: int, seed: int) -> None:
     ]
     frames = [encode_tensor(name, array) for name in ON_FLOATS for array in floats]
     frames.append(encode_tensor("bytes", np.arange(99)))
-    frames.append(encode_tensor("nibbles", np.arange(99, dtype=np.uint8) % 7))
+    indices = np.arange(1296, dtype=np.uint8).reshape(1, 9, 9, 16) % 7
+    frames += [encode_tensor(name, indices) for name in ("planes", "rises", "nibbles")]
     tracemalloc.start()
     kept = 0
     for _ in range(rounds):

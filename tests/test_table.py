@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from jointdnn_tvm.boundary import InModule
+from jointdnn_tvm.codec.quantise import Grid
 from jointdnn_tvm.cost.codec_times import codec_workloads
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, Encoding, make_problem
@@ -127,13 +130,33 @@ def test_codecs_cost_what_was_measured_on_each_side(branching: Network) -> None:
     costs = replace(costs, codecs_on_mobile=slow, codecs_on_cloud=quick)
     assert costs.lacks_codecs is None
     problem = make_problem(branching.graph, costs, LINK, encodings=encodings)
-    both = SideSeconds(2e-3, 1e-3)
+    both, joules = SideSeconds(2e-3, 1e-3), (6.0 * 2e-3, 6.0 * 2e-3)
     offered = {t.name: t.codecs for t in problem.tensors}
     assert offered.pop(image) == (
-        Codec("f32", 500, both, both),
-        Codec("u8", 200, both, both, error=0.1),
+        Codec("f32", 500, both, both, 0.0, *joules),
+        Codec("u8", 200, both, both, 0.1, *joules),
     )
     assert not any(offered.values())
+    only_f32 = {w: m for w, m in quick.items() if "f32" in w}
+    costs = replace(costs, codecs_on_cloud=only_f32)
+    problem = make_problem(branching.graph, costs, LINK, encodings=encodings)
+    assert [c.name for t in problem.tensors for c in t.codecs] == ["f32"]
+
+
+def test_what_modules_quantise_takes_a_pass_beside_the_host(branching: Network) -> None:
+    tensor = next(t.name for t in branching.graph.tensors if t.consumers and t.producer)
+    size_bytes = branching.graph.tensor(tensor).size_bytes
+    grid = Grid(None, np.zeros(1, np.float32), np.ones(1, np.float32))
+    encoding = Encoding(200, 0.1, InModule(grid, 256, "planes"))
+    times = {w: timed(1e-3) for w in codec_workloads()}
+    costs = replace(table(branching), codecs_on_mobile=times, codecs_on_cloud=times)
+    costs = replace(costs, slowdowns={"mobile": 3.0})
+    problem = make_problem(branching.graph, costs, LINK, encodings={tensor: {"u8": encoding}})
+    (codec,) = (c for t in problem.tensors for c in t.codecs)
+    passing_s = 1.25 * size_bytes / PHONE.bandwidth_bytes_per_s
+    assert codec.encode_s.mobile == pytest.approx(1e-3 + 3 * passing_s)
+    assert codec.decode_s.cloud == pytest.approx(1e-3 + 1.25 * size_bytes / 3.35e12)
+    assert codec.encode_j == pytest.approx(6.0 * codec.encode_s.mobile)
 
 
 def test_tensors_and_link(branching: Network) -> None:

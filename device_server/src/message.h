@@ -2,6 +2,7 @@
 // words about them.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,9 @@ struct Message {
   static Message Decode(const std::string& bytes);
 };
 
-// The named tensors, with an empty header; throws Error when one is not there.
-std::string Encode(const Tensors& tensors, const std::vector<std::string>& names);
+// The named tensors, with an empty header, those that `codecs` names by their codec; throws Error
+// when one is not there.
+std::string Encode(const Tensors& tensors, const std::vector<std::string>& names,
+                   const std::map<std::string, std::string>& codecs = {});
 
 }  // namespace jointdnn

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "codec.h"
 #include "error.h"
 #include "message.h"
 #include "noise.h"
@@ -32,6 +33,15 @@ Function Get(const Module& module, const std::string& name) {
   const auto function = module->GetFunction(name, /*query_imports=*/true);
   if (!function) throw Error("the library has no function '" + name + "'; build the bundle again");
   return *function;
+}
+
+// The codecs that a message's header names, by tensor.
+std::map<std::string, std::string> CodecsIn(const json::Object& header) {
+  std::map<std::string, std::string> codecs;
+  for (const auto& [name, codec] : ObjectIn(Entry(header, "codecs"))) {
+    codecs.emplace(TextIn(name), TextIn(codec));
+  }
+  return codecs;
 }
 
 // One side's compiled stages, and the tensors that stay here until a request ends.
@@ -69,7 +79,8 @@ class StageServer {
     request_ = number;
     for (auto& [tensor, content] : message.tensors) held_.insert_or_assign(tensor, content);
     RunStage(name);
-    const std::string answer = Encode(held_, TextsIn(Entry(message.header, "wanted")));
+    const std::string answer =
+        Encode(held_, TextsIn(Entry(message.header, "wanted")), CodecsIn(message.header));
     const auto last = message.header.Get(String("last"));
     if (last && last->try_cast<bool>().value_or(false)) held_.clear();
     return answer;
@@ -125,9 +136,10 @@ void RegisterStages(std::function<std::filesystem::path(const std::string&)> fin
       throw Error("the bundle was built with TVM " + version + ", and this machine has " +
                   TVM_VERSION + "; build the bundle again, or this server");
     }
-    if (!TextsIn(Entry(document, "codecs")).empty()) {
-      throw Error("this device server decodes no codecs; start `jointdnn device` in its place, "
-                  "or compile the bundle with --codecs none");
+    for (const std::string& codec : TextsIn(Entry(document, "codecs"))) {
+      if (HasCodec(codec)) continue;
+      throw Error("this device server has no codec '" + codec.substr(0, 40) +
+                  "'; measure with it for a bundle without, or start `jointdnn device`");
     }
     *server = std::make_unique<StageServer>(find(TextIn(Entry(document, "library"))),
                                             find(TextIn(Entry(document, "weights"))),
@@ -140,6 +152,10 @@ void RegisterStages(std::function<std::filesystem::path(const std::string&)> fin
   const auto exchange = [](Bytes message) {
     return Bytes(Exchange(std::string(message.data(), message.size())));
   };
+  const auto time = [](String codec, int64_t count, double share, double shortest_s) {
+    return String(TimeCodec(codec, count, share, shortest_s));
+  };
+  Function::SetGlobal("jointdnn.time_codec", Function::FromTyped(time), /*override=*/true);
   Function::SetGlobal("jointdnn.exchange", Function::FromTyped(exchange), /*override=*/true);
   Function::SetGlobal("jointdnn.open_stages", Function::FromTyped(open), /*override=*/true);
   Function::SetGlobal("jointdnn.run_stage", Function::FromTyped(run), /*override=*/true);

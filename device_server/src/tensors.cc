@@ -37,6 +37,10 @@ size_t TensorType::SizeBytes() const {
   return size;
 }
 
+TensorType TypeOf(const tvm::ffi::Tensor& tensor) {
+  return {tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}};
+}
+
 tvm::ffi::Tensor ViewOf(const TensorType& type, char* data, std::shared_ptr<void> owner) {
   auto* holder = new Holder{type.shape, std::move(owner), {}};
   holder->managed.manager_ctx = holder;

@@ -25,6 +25,7 @@ struct TensorType {
   size_t SizeBytes() const;
 };
 
+TensorType TypeOf(const tvm::ffi::Tensor& tensor);
 // A tensor with a copy of the bytes.
 tvm::ffi::Tensor CopyOf(const TensorType& type, const char* data);
 // A tensor on bytes that are aligned, and live as long as their owner.

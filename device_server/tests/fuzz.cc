@@ -13,8 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "codec.h"
 #include "error.h"
 #include "file_receiver.h"
+#include "frame.h"
 #include "handshake.h"
 #include "message.h"
 #include "registration.h"
@@ -130,6 +132,36 @@ void ReadMessage(Stranger& stranger) {
   Message::Decode(stranger.Says(kSound));
 }
 
+// Frames that the checksum says are sound: what a stranger makes of one it can seal anew.
+void ReadFrame(Stranger& stranger) {
+  static const auto kSound = [] {
+    std::vector<std::string> frames;
+    std::string floats, bytes;
+    for (int i = 0; i < 4 * 9 * 9 * 16; ++i) bytes += static_cast<char>(i * i % 97 % 13);
+    for (int i = 0; i < 9 * 9 * 16; ++i) {
+      const auto number = static_cast<float>(i * i % 97);
+      floats.append(reinterpret_cast<const char*>(&number), sizeof number);
+    }
+    const auto picture = TensorType::Parse("float32", {1, 3, 12, 36});
+    const auto indices = TensorType::Parse("uint8", {4, 9, 9, 16});
+    const auto activations = TensorType::Parse("float32", {1, 9, 9, 16});
+    for (const char* codec : {"none", "f32", "pixels", "f16", "u8", "u8-tensor", "u6", "u4"}) {
+      frames.push_back(EncodeTensor(codec, CopyOf(activations, floats.data())));
+      frames.push_back(EncodeTensor(codec, CopyOf(picture, floats.data())));
+    }
+    for (const char* codec : {"bytes", "planes", "rises", "nibbles"}) {
+      frames.push_back(EncodeTensor(codec, CopyOf(indices, bytes.data())));
+    }
+    return frames;
+  }();
+  std::string said = stranger.Says(kSound);
+  if (said.size() > 8 && stranger.Below(10) > 0) {
+    const uint32_t sum = Checksum(said.data() + 8, said.size() - 8);
+    said.replace(4, 4, reinterpret_cast<const char*>(&sum), 4);
+  }
+  DecodeTensor(said.data(), said.size(), 1 << 16);
+}
+
 void ReadWeights(Stranger& stranger) {
   static const std::string kHeader =
       "{\"w\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]},"
@@ -153,6 +185,7 @@ int main(int count, char** words) {
       {"file headers", ReadFileHeader},
       {"trackers", ReadTracker},
       {"messages", ReadMessage},
+      {"frames", ReadFrame},
       {"weights", ReadWeights}};
   for (const auto& [name, read] : readers) {
     int understood = 0;

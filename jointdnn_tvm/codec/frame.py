@@ -2,7 +2,7 @@
 
 Little-endian. Checksum and sizes are checked before anything of the declared size is allocated::
 
-    4  magic and version, b"JDF" and 1
+    4  magic and version, b"JDF" and 2
     4  CRC-32 of all that follows
     1  length of the codec's name, then 1 of the element type's, 1 number of dimensions, 1 zero
     4  length of the parameters
@@ -24,7 +24,7 @@ from jointdnn_tvm.runtime.dtypes import DTYPES
 MAX_TENSOR_BYTES = 1 << 30
 """No frame decodes to more, unless its receiver says so."""
 
-_MAGIC = b"JDF\x01"
+_MAGIC = b"JDF\x02"
 _FIXED = struct.Struct("<4sIBBBxI")
 _MAX_DIMENSIONS = 32
 

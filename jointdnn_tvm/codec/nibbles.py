@@ -6,21 +6,23 @@ import numpy as np
 
 from jointdnn_tvm.codec.compression import compress, decompress
 from jointdnn_tvm.codec.frame import Frame
+from jointdnn_tvm.codec.planes import from_planes, to_planes, whole_planes
 
 _MOST = 15
 
 
 def encode(array: np.ndarray) -> tuple[bytes, bytes] | None:
     """Parameters (none) and payload; None where a byte is 16 or more."""
-    if array.max(initial=0) > _MOST:
+    if not array.size or array.max() > _MOST:
         return None
-    return b"", compress(pack(array))
+    planes = to_planes(array)
+    return b"", compress(pack(planes), whole_planes((planes.shape[1] + 1) // 2))
 
 
 def decode(frame: Frame) -> np.ndarray:
     """The bytes again."""
     packed = decompress(frame.payload, (frame.count + 1) // 2)
-    return unpack(packed, frame.count).reshape(frame.shape)
+    return from_planes(unpack(packed, frame.count), frame.shape)
 
 
 def pack(indices: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 What reaches a network is mostly a picture of 8 bits a colour, scaled and shifted. In each channel
 are then at most 256 different numbers, on an even grid. The frame holds these numbers and, for each
-pixel, which it is, as the difference from the pixel beside it.
+pixel, which it is: the first and the last colour as their difference from the second, which they
+resemble, and all as the difference from the pixel above.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jointdnn_tvm.errors import CodecError
 
 _LEVELS = 256
 _SAMPLE = 4096
+_COLOURS = 3  # of which the second is green
 
 
 def encode(array: np.ndarray) -> tuple[bytes, bytes] | None:
@@ -31,8 +33,11 @@ def encode(array: np.ndarray) -> tuple[bytes, bytes] | None:
             return None
         palettes.append(palette)
     used = int(indices.max()) + 1
-    indices[..., 1:] -= indices[..., :-1].copy()
-    colours, payload = np.stack(palettes)[:, :used].astype("<f4").tobytes(), compress(indices)
+    if len(indices) == _COLOURS:
+        indices[::2] -= indices[1]
+    indices[..., 1:, :] -= indices[..., :-1, :].copy()
+    payload = compress(indices, indices[0].size)
+    colours = np.stack(palettes)[:, :used].astype("<f4").tobytes()
     return (colours, payload) if len(colours) + len(payload) < array.nbytes else None
 
 
@@ -49,7 +54,9 @@ def decode(frame: Frame) -> np.ndarray:
     array = np.empty(frame.shape, np.float32)
     turned = np.moveaxis(array, axis, 0)
     differences = decompress(frame.payload, frame.count).reshape(turned.shape)
-    indices = np.add.accumulate(differences, axis=-1, dtype=np.uint8)
+    indices = np.add.accumulate(differences, axis=-2, dtype=np.uint8)
+    if channels == _COLOURS:
+        indices[::2] += indices[1]
     if indices.max() >= used:
         raise CodecError("a tensor's frame is damaged: it has a pixel of no colour")
     for palette, found, channel in zip(palettes, indices, turned, strict=True):

@@ -9,6 +9,8 @@ import numpy as np
 
 from jointdnn_tvm.codec import half, nibbles, pixels, shuffle
 from jointdnn_tvm.codec.frame import MAX_TENSOR_BYTES, Frame, read_frame
+from jointdnn_tvm.codec.picture_file import HAS_PILLOW, JPEG
+from jointdnn_tvm.codec.planes import Planes
 from jointdnn_tvm.codec.uniform import Uniform
 from jointdnn_tvm.errors import CodecError
 from jointdnn_tvm.runtime.dtypes import DTYPES
@@ -17,6 +19,7 @@ NONE = "none"
 """The codec of a tensor that crosses as it lies in memory."""
 
 _FLOAT = frozenset({"float32"})
+_BYTE = frozenset({"uint8"})
 Encode = Callable[[np.ndarray], "tuple[bytes, bytes | memoryview] | None"]
 
 
@@ -26,7 +29,7 @@ class Codec:
 
     `encode` gives the frame's parameters and payload, or None for a tensor that it cannot encode
     or not well: then the codec `otherwise` takes it, which is exact. `exact` codecs give every bit
-    back. Codecs that are not come in the order of their errors.
+    back. Those that are not, and are for all tensors, come in the order of their errors.
     """
 
     name: str
@@ -59,15 +62,18 @@ _ALL = (
     Codec(NONE, True, DTYPES, _plain, _from_plain),
     Codec("f32", True, _FLOAT, shuffle.encode, shuffle.decode),
     Codec("bytes", True, DTYPES - _FLOAT, shuffle.encode, shuffle.decode),
-    Codec(
-        *("nibbles", True, frozenset({"uint8"}), nibbles.encode, nibbles.decode), otherwise="bytes"
+    *(
+        Codec(name, True, _BYTE, planes.encode, planes.decode, otherwise="bytes")
+        for name, planes in (("planes", Planes()), ("rises", Planes(rising=True)))
     ),
+    Codec("nibbles", True, _BYTE, nibbles.encode, nibbles.decode, otherwise="bytes"),
     Codec("pixels", True, _FLOAT, pixels.encode, pixels.decode, otherwise="f32"),
     Codec("f16", False, _FLOAT, half.encode, half.decode, otherwise="f32"),
     *(Codec(n, False, _FLOAT, u.encode, u.decode, otherwise="f32") for n, u in UNIFORM.items()),
+    Codec("jpeg", False, _FLOAT, JPEG.encode, JPEG.decode, otherwise="pixels"),
 )
-CODECS = {codec.name: codec for codec in _ALL}
-"""Every codec by name."""
+CODECS = {codec.name: codec for codec in _ALL if codec.name != "jpeg" or HAS_PILLOW}
+"""Every codec that this machine has, by name."""
 
 
 def encode_tensor(name: str, array: np.ndarray) -> bytes:

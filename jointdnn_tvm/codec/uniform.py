@@ -9,12 +9,13 @@ import numpy as np
 
 from jointdnn_tvm.codec import nibbles
 from jointdnn_tvm.codec.channels import channel_axis
-from jointdnn_tvm.codec.compression import compress, decompress
 from jointdnn_tvm.codec.frame import Frame
+from jointdnn_tvm.codec.planes import Planes
 from jointdnn_tvm.codec.quantise import Grid, dequantise, grid_of, quantise
 from jointdnn_tvm.errors import CodecError
 
 _NO_AXIS = 255
+_PLANES = Planes()
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Uniform:
     by_channel: bool = True
 
     @property
-    def of_indices(self) -> str:
-        """The codec of the indices alone, where a compiled module makes them."""
-        return "nibbles" if self._in_nibbles else "bytes"
+    def of_indices(self) -> tuple[str, ...]:
+        """Codecs for the indices alone, where a compiled module makes them."""
+        return ("nibbles",) if self._in_nibbles else ("planes", "rises")
 
     def axis(self, shape: Sequence[int]) -> int | None:
         """The axis with a grid for each index, or None for one grid."""
@@ -41,20 +42,18 @@ class Uniform:
         grid = grid_of(array, axis, self.levels)
         if grid is None:
             return None
-        indices = quantise(array, grid)
         parameters = bytes([_NO_AXIS if axis is None else axis])
         parameters += grid.low.astype("<f4").tobytes() + grid.step.astype("<f4").tobytes()
-        return parameters, compress(nibbles.pack(indices) if self._in_nibbles else indices)
+        indices = quantise(array, grid)
+        encoded = nibbles.encode(indices) if self._in_nibbles else _PLANES.encode(indices)
+        assert encoded is not None, "there are numbers, below the number of levels"
+        return parameters, encoded[1]
 
     def decode(self, frame: Frame) -> np.ndarray:
         """The tensor, each number off by half a step at most."""
         grid = _read_grid(frame)
-        if self._in_nibbles:
-            packed = decompress(frame.payload, (frame.count + 1) // 2)
-            indices = nibbles.unpack(packed, frame.count)
-        else:
-            indices = decompress(frame.payload, frame.count)
-        return dequantise(indices.reshape(frame.shape), grid)
+        indices = nibbles.decode(frame) if self._in_nibbles else _PLANES.decode(frame)
+        return dequantise(indices, grid)
 
     @property
     def _in_nibbles(self) -> bool:

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jointdnn_tvm.codec.quantise import Grid
-from jointdnn_tvm.codec.registry import UNIFORM
-from jointdnn_tvm.cost.codec_times import CodecTime, codec_times
+from jointdnn_tvm.boundary import InModule
+from jointdnn_tvm.cost.codec_times import CodecTime, Seconds, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
@@ -42,12 +41,12 @@ from jointdnn_tvm.targets import LinkProfile, TargetProfile
 class Encoding:
     """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs.
 
-    With a `grid` the compiled modules quantise on it, and the host only compresses indices.
+    Where compiled modules quantise, `in_module` says how, and the host only compresses indices.
     """
 
     size_bytes: float
     error: float = 0.0
-    grid: Grid | None = None
+    in_module: InModule | None = None
 
 
 Encodings = Mapping[str, Mapping[str, Encoding]]
@@ -63,6 +62,7 @@ class CostTable:
     that say why measurements may not be what a device takes when it is by itself. `transfer` is
     what crossings cost the two devices; where it is None, they take what the link takes. The
     codecs' times are there by `codec_times.codec_workloads`, for a device that has codecs.
+    `slowdowns` are those of devices that are emulated.
     """
 
     mobile: TargetProfile
@@ -74,6 +74,7 @@ class CostTable:
     transfer: Transfer | None = None
     codecs_on_mobile: Mapping[str, Measurement] = field(default_factory=dict)
     codecs_on_cloud: Mapping[str, Measurement] = field(default_factory=dict)
+    slowdowns: Mapping[Side, float] = field(default_factory=dict)
 
     def sources(self) -> dict[str, str]:
         """How the numbers were got."""
@@ -148,6 +149,12 @@ class CostTable:
         sides = {"mobile": self.codecs_on_mobile, "cloud": self.codecs_on_cloud}
         return next((side for side, times in sides.items() if not times), None)
 
+    @property
+    def has_modelled_codecs(self) -> bool:
+        """Whether the codecs' times are estimates."""
+        times = [*self.codecs_on_mobile.values(), *self.codecs_on_cloud.values()]
+        return any(time.source.startswith("model:") for time in times)
+
     @cached_property
     def idle_w(self) -> float:
         """What the mobile takes while it waits: measured, else the profile's."""
@@ -195,16 +202,20 @@ def make_problem(
     The mobile's energy is that of its groups, of its radio, and its idle power while it waits.
     The problem's link is `link` as crossings find it: what they cost the devices is in its rates
     and its round trip.
-    `encodings` are the other ways to send each tensor, for devices whose codecs were timed.
+    `encodings` are the other ways to send each tensor, for devices whose codecs were timed. What
+    compiled modules do of them is modelled: a pass over the tensor at the memory's rate. The
+    mobile's energy for a codec is its busy power.
     """
     corrections = {side: costs.correction(graph, side) for side in SIDES}
-    times = codec_times(costs.codecs_on_mobile), codec_times(costs.codecs_on_cloud)
+    offered = encodings or {}
+    mobile = _coding(costs.mobile, costs.codecs_on_mobile, costs.slowdowns.get(MOBILE, 1.0))
+    cloud = _coding(costs.cloud, costs.codecs_on_cloud, costs.slowdowns.get(CLOUD, 1.0))
     return Problem(
         operators=tuple(_operator(g, costs, corrections) for g in graph.groups),
         tensors=tuple(
             Tensor(
                 *(t.name, t.producer, t.consumers, t.size_bytes, t.output),
-                codecs=_codecs(t.size_bytes, (encodings or {}).get(t.name, {}), *times),
+                codecs=_codecs(t.size_bytes, offered.get(t.name, {}), mobile, cloud),
             )
             for t in graph.tensors
             if t.consumers or (t.output and t.producer)
@@ -249,24 +260,57 @@ def _operator(group: Group, costs: CostTable, corrections: Mapping[Side, float])
     )
 
 
+@dataclass(frozen=True)
+class _Coding:
+    """What codecs take on one device."""
+
+    times: Mapping[str, CodecTime]
+    quantise_s_per_byte: float
+    busy_w: float
+
+    def encode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
+        """Seconds, the compiled module's part included."""
+        return self._seconds(encoding, self.times[_by_host(name, encoding)].encode, size_bytes)
+
+    def decode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
+        """Likewise."""
+        return self._seconds(encoding, self.times[_by_host(name, encoding)].decode, size_bytes)
+
+    def _seconds(self, encoding: Encoding, host: Seconds, size_bytes: int) -> float:
+        if encoding.in_module is None:
+            return host.at(size_bytes, encoding.size_bytes)
+        return host.at(size_bytes / 4, encoding.size_bytes) + self.quantise_s_per_byte * size_bytes
+
+
+def _by_host(name: str, encoding: Encoding) -> str:
+    """What the host has to do."""
+    return name if encoding.in_module is None else encoding.in_module.codec
+
+
+def _coding(
+    profile: TargetProfile, measurements: Mapping[str, Measurement], slowdown: float
+) -> _Coding:
+    """A module reads or writes each number and its index once: at the memory's rate, at most."""
+    s_per_byte = slowdown * (1 + 1 / 4) / profile.bandwidth_bytes_per_s
+    return _Coding(codec_times(measurements), s_per_byte, profile.busy_w)
+
+
 def _codecs(
     size_bytes: int,
     encodings: Mapping[str, Encoding],
-    on_mobile: Mapping[str, CodecTime],
-    on_cloud: Mapping[str, CodecTime],
+    mobile: _Coding,
+    cloud: _Coding,
 ) -> tuple[Codec, ...]:
-    """What the codecs of a tensor of that size take and give."""
-    if not on_mobile or not on_cloud:
-        return ()
+    """What the codecs of a tensor of that size take and give, of those that both sides have."""
     codecs = []
     for name, encoding in encodings.items():
-        by_host, host_bytes = name, float(size_bytes)
-        if encoding.grid is not None:
-            by_host, host_bytes = UNIFORM[name].of_indices, size_bytes / 4
-        sides = on_mobile[by_host], on_cloud[by_host]
-        encode_s = SideSeconds(*(side.encode.at(host_bytes) for side in sides))
-        decode_s = SideSeconds(*(side.decode.at(host_bytes) for side in sides))
-        codecs.append(Codec(name, encoding.size_bytes, encode_s, decode_s, encoding.error))
+        by_host = _by_host(name, encoding)
+        if by_host not in mobile.times or by_host not in cloud.times:
+            continue
+        encode_s = SideSeconds(*(s.encode_s(name, encoding, size_bytes) for s in (mobile, cloud)))
+        decode_s = SideSeconds(*(s.decode_s(name, encoding, size_bytes) for s in (mobile, cloud)))
+        joules = mobile.busy_w * encode_s.mobile, mobile.busy_w * decode_s.mobile
+        codecs.append(Codec(name, encoding.size_bytes, encode_s, decode_s, encoding.error, *joules))
     return tuple(codecs)
 
 

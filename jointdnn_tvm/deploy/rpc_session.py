@@ -20,6 +20,7 @@ import tvm_ffi
 from tvm.rpc import _ffi_api
 
 from jointdnn_tvm.codec.clock import time_codec
+from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.deploy import energy_meter
 from jointdnn_tvm.deploy.device_info import DeviceInfo
 from jointdnn_tvm.deploy.file_cache import FileCache
@@ -59,7 +60,9 @@ def serve(
     _register("jointdnn.random_fill", _random_fill)
     _register(
         "jointdnn.time_codec",
-        lambda name, count, shortest_s: json.dumps(time_codec(name, count, shortest_s)),
+        lambda name, count, share, shortest_s: json.dumps(
+            time_codec(name, count, share, shortest_s) if name in CODECS else None
+        ),
     )
     energy_meter.register(_register, sensors)
 

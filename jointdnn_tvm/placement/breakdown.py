@@ -28,7 +28,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A tensor that crosses the link, and what that adds: seconds, and joules of the mobile."""
+    """A tensor that crosses the link, and what that adds: seconds, and joules of the mobile.
+
+    Of the joules, `codec_j` are for the codec.
+    """
 
     tensor: str
     direction: str
@@ -38,6 +41,7 @@ class Crossing:
     mobile_codec_s: float
     cloud_codec_s: float
     energy_j: float
+    codec_j: float
 
     @property
     def latency_s(self) -> float:
@@ -73,11 +77,13 @@ def breakdown(
     round_trips_s = metrics.switches * link.rtt_s / 2
     return {
         "mobile": Part(mobile_s, fsum(cost.energy_j for cost in on_mobile)),
-        "mobile_codecs": Part(fsum(c.mobile_codec_s for c in crossing), 0.0),
-        "uplink": Part(fsum(c.link_s for c in up), fsum(c.energy_j for c in up)),
+        "mobile_codecs": Part(
+            fsum(c.mobile_codec_s for c in crossing), fsum(c.codec_j for c in crossing)
+        ),
+        "uplink": Part(fsum(c.link_s for c in up), fsum(c.energy_j - c.codec_j for c in up)),
         "cloud": Part(metrics.cloud_s, link.idle_w * metrics.cloud_s),
         "cloud_codecs": Part(fsum(c.cloud_codec_s for c in crossing), 0.0),
-        "downlink": Part(fsum(c.link_s for c in down), fsum(c.energy_j for c in down)),
+        "downlink": Part(fsum(c.link_s for c in down), fsum(c.energy_j - c.codec_j for c in down)),
         "round_trips": Part(
             round_trips_s, link.idle_w * round_trips_s + metrics.switches * link.tail_j / 2
         ),
@@ -97,6 +103,7 @@ def _crossing(
     link, codec = problem.link, tensor.encoding(codecs.get(tensor.name, PLAIN))
     up = leaves == MOBILE
     link_s = link.upload_s(codec.size_bytes) if up else link.download_s(codec.size_bytes)
+    codec_j = codec.encode_j if up else codec.decode_j
     return Crossing(
         tensor=tensor.name,
         direction="up" if up else "down",
@@ -105,5 +112,6 @@ def _crossing(
         link_s=link_s,
         mobile_codec_s=codec.encode_s.mobile if up else codec.decode_s.mobile,
         cloud_codec_s=codec.decode_s.cloud if up else codec.encode_s.cloud,
-        energy_j=(link.transmit_w if up else link.receive_w) * link_s,
+        energy_j=(link.transmit_w if up else link.receive_w) * link_s + codec_j,
+        codec_j=codec_j,
     )

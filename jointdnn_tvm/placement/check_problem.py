@@ -141,8 +141,8 @@ def _check_codecs(where: str, codecs: tuple[Codec, ...]) -> None:
     _check_names(f"{where}: codec", (PLAIN, *(codec.name for codec in codecs)))
     for codec in codecs:
         of_codec = f"{where}: codec {codec.name!r}: "
-        check_number(of_codec + "size_bytes", codec.size_bytes)
-        check_number(of_codec + "error", codec.error)
+        for name in ("size_bytes", "error", "encode_j", "decode_j"):
+            check_number(of_codec + name, getattr(codec, name))
         for side in SIDES:
             check_number(of_codec + f"encode_s.{side}", getattr(codec.encode_s, side))
             check_number(of_codec + f"decode_s.{side}", getattr(codec.decode_s, side))

@@ -103,6 +103,8 @@ def evaluate(
         deadline_s=latency_s + problem.limits.latency_sigmas * spread_s,
         energy_j=math.fsum(
             [cost.energy_j for cost in mobile]
+            + [codec.encode_j for codec in up_codecs]
+            + [codec.decode_j for codec in down_codecs]
             + [link.transmit_w * seconds for seconds in up_s]
             + [link.receive_w * seconds for seconds in down_s]
             + [link.idle_w * seconds for seconds in cloud_s + waits_s]

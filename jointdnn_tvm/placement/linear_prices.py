@@ -69,7 +69,8 @@ class LinearPrices:
     def _crossing(self, codec: Codec, leaves: Side) -> _Linear:
         link, upwards = self._problem.link, leaves == MOBILE
         if self._is_energy:
-            constant, price = 0.0, link.transmit_w if upwards else link.receive_w
+            constant = codec.encode_j if upwards else codec.decode_j
+            price = link.transmit_w if upwards else link.receive_w
         else:
             enters = CLOUD if upwards else MOBILE
             constant = getattr(codec.encode_s, leaves) + getattr(codec.decode_s, enters)

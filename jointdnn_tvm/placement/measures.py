@@ -82,7 +82,8 @@ class Measures(Generic[Number]):
         on_cloud = self._number(codec.decode_s.cloud if up else codec.encode_s.cloud)
         return {
             "latency": busy_s + on_mobile + on_cloud,
-            "energy": self._link["transmit_w" if up else "receive_w"] * busy_s,
+            "energy": self._link["transmit_w" if up else "receive_w"] * busy_s
+            + self._number(codec.encode_j if up else codec.decode_j),
             "error": self._number(codec.error),
             "mobile_busy": on_mobile,
             "cloud_busy": on_cloud,

@@ -183,7 +183,9 @@ def _linear(problem: Problem, placement: dict[str, Side], codecs: dict[str, str]
     mobile = [o.mobile for o in problem.operators if placement[o.name] == MOBILE and o.mobile]
     bits_up, bits_down = (8 * fsum(c.size_bytes for c in codecs) for codecs in (up, down))
     if problem.objective == "energy":
-        constant = fsum([cost.energy_j for cost in mobile] + [link.tail_j / 2] * metrics.switches)
+        codec_j = [c.encode_j for c in up] + [c.decode_j for c in down]
+        tails_j = [link.tail_j / 2] * metrics.switches
+        constant = fsum([cost.energy_j for cost in mobile] + codec_j + tails_j)
         weights = (link.transmit_w, link.receive_w, link.idle_w)
     else:
         codec_s = [s for c in up for s in (c.encode_s.mobile, c.decode_s.cloud)]

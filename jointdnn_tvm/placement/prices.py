@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import fsum
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -93,7 +94,8 @@ def _crossing_price(problem: Problem, leaves: Side) -> Callable[[Codec], float]:
     """What a crossing from a side adds to the objective, by its codec."""
     upwards, plain = leaves == MOBILE, _plain_price(problem, leaves)
     if problem.objective == "energy":
-        return lambda codec: plain(codec.size_bytes)
+        joules = attrgetter("encode_j" if upwards else "decode_j")
+        return lambda codec: fsum((plain(codec.size_bytes), joules(codec)))
 
     def latency_s(codec: Codec) -> float:
         encode, decode = codec.encode_s, codec.decode_s

@@ -59,7 +59,8 @@ class SideSeconds:
 class Codec:
     """One way to encode a tensor that crosses: its bytes on the link, and what it adds.
 
-    ``error`` is in a unit of the problem's own; errors of the codecs used add up.
+    ``encode_j`` and ``decode_j`` are what the mobile takes for it, where it does that. ``error`` is
+    in a unit of the problem's own; errors of the codecs used add up.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Codec:
     encode_s: SideSeconds = SideSeconds()
     decode_s: SideSeconds = SideSeconds()
     error: float = 0.0
+    encode_j: float = 0.0
+    decode_j: float = 0.0
 
 
 @dataclass(frozen=True)

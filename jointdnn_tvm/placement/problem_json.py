@@ -28,7 +28,8 @@ FORMAT = "jointdnn-problem/1"
 _PROBLEM_KEYS = ("format", "operators", "tensors", "link")
 _PROBLEM_OPTIONS = ("objective", "outputs_on", "limits", "blocks")
 _COST_OPTIONS = ("energy_j", "memory_bytes", "spread_s")
-_CODEC_OPTIONS = ("encode_s", "decode_s", "error")
+_CODEC_NUMBERS = ("error", "encode_j", "decode_j")
+_CODEC_OPTIONS = ("encode_s", "decode_s", *_CODEC_NUMBERS)
 _BLOCK_KEYS = ("side", "first", "last", "latency_s")
 _LIMITS = tuple(vars(Limits()))
 _LINK_KEYS = ("uplink_bps", "downlink_bps")
@@ -156,7 +157,7 @@ def _codec(where: str, entry: object) -> Codec:
         size_bytes=check_number(f"{where}: size_bytes", fields["size_bytes"]),
         encode_s=_side_seconds(f"{where}: encode_s", fields.get("encode_s")),
         decode_s=_side_seconds(f"{where}: decode_s", fields.get("decode_s")),
-        error=check_number(f"{where}: error", fields.get("error", 0.0)),
+        **{key: check_number(f"{where}: {key}", fields.get(key, 0.0)) for key in _CODEC_NUMBERS},
     )
 
 
