@@ -21,7 +21,7 @@ from tests.gpu_on_cpu import GPUS, kernels, lower_for, run_on_cpu
 from tests.networks import LIGHT, SHAPES, TRAINED, light_network, trained_network
 from tests.tiny_models import branching_model
 
-ONE_REGISTER_BYTES = 8  # that ptxas keeps in memory in a few kernels
+FEW_REGISTERS_BYTES = 32  # that ptxas keeps in memory in a few kernels, to have more blocks
 
 IN_GROUPS = "shufflenet"  # no convolution of which is one large product
 
@@ -85,7 +85,7 @@ def test_network_becomes_machine_code(name: str, gpu: str, tmp_path: Path) -> No
     library = build(network, gpu, tmp_path / "network.so")
     assert b"__global__" not in library
     compiled = kernels_in(library[library.index(ELF, 1) :])
-    assert all(kernel.stack_bytes <= ONE_REGISTER_BYTES for kernel in compiled.values())
+    assert all(kernel.stack_bytes <= FEW_REGISTERS_BYTES for kernel in compiled.values())
     on_tensor_cores = [kernel for kernel in compiled.values() if kernel.instructions[HMMA]]
     assert on_tensor_cores or name in (*TRAINED, IN_GROUPS)
 
