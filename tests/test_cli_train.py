@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from jointdnn_tvm.cli.train import positive
+from jointdnn_tvm.cli.arguments import positive
 from jointdnn_tvm.training.batches import draw_order
 from tests.command import Command, contents
 from tests.training_models import open_mlp, small_cnn, small_mlp

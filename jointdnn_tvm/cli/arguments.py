@@ -168,6 +168,14 @@ def amount(text: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    """Parse a whole number of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
 def positive_seconds(text: str) -> float:
     """Parse a number of seconds above 0."""
     value = float(text)

@@ -34,7 +34,7 @@ class Course:
 
     def result(self) -> dict[str, Any]:
         """What the epochs were like."""
-        return {"epochs": self._rows, "loss": self._rows[-1]["loss"]}
+        return {"epochs": self._rows, "loss": self._rows[-1]["loss"] if self._rows else None}
 
 
 def _summary(taken: Sequence[StepTaken]) -> dict[str, float]:

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jointdnn_tvm.cli import arguments
+from jointdnn_tvm.cli import arguments, train_places
 from jointdnn_tvm.cli.console import progress
 from jointdnn_tvm.cli.course import Course, row_text
+from jointdnn_tvm.cli.units import quantity
 
 if TYPE_CHECKING:
     from jointdnn_tvm.training.step import TrainingStep
     from jointdnn_tvm.training.trainable import Trainable
-    from jointdnn_tvm.training.tuning import Trainer
+    from jointdnn_tvm.training.tuning import StepTaken
 
-HELP = "train a network further, on this machine"
+HELP = "train a network further, on this machine or with a cloud"
 
 _BATCH = 8
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_goal(parser.add_argument_group("goal"))
     _add_choice(parser.add_argument_group("what is trained (default: all weights)"))
     _add_course(parser.add_argument_group("course"))
+    train_places.add_arguments(parser)
 
 
 def _add_goal(group: argparse._ArgumentGroup) -> None:
@@ -63,7 +65,10 @@ def _add_goal(group: argparse._ArgumentGroup) -> None:
 
 def _add_choice(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--last-layers", metavar="N", type=positive, help="only those of the last N layers"
+        "--last-layers",
+        metavar="N",
+        type=arguments.positive,
+        help="only those of the last N layers",
     )
     group.add_argument("--biases", action="store_true", help="only biases and shifts")
     group.add_argument(
@@ -83,17 +88,19 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_course(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--epochs", metavar="N", type=positive, default=1, help="default: 1")
+    group.add_argument(
+        "--epochs", metavar="N", type=arguments.positive, default=1, help="default: 1"
+    )
     group.add_argument(
         "--batch",
         metavar="B",
-        type=positive,
+        type=arguments.positive,
         help=f"examples a step (default: {_BATCH}, or as the file has it)",
     )
     group.add_argument(
         "--accumulate",
         metavar="N",
-        type=positive,
+        type=arguments.positive,
         default=1,
         help="N batches move the weights once, by their mean gradient (default: 1)",
     )
@@ -123,14 +130,6 @@ def _add_course(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def positive(text: str) -> int:
-    """Parse a whole number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, write the result, and return how it went."""
     from jointdnn_tvm.errors import DivergedError
@@ -153,18 +152,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     batches = Batches(examples, args.seed)
     steps = _steps(args, batches.per_epoch)
     rate = _rate(args, steps)
-    with progress() as report:
-        report("compiling", 0, 1)
-        trainer = _trainer(args, step)
-        report("compiling", 1, 1)
+    with (
+        progress() as report,
+        train_places.open_trainer(args, step, report) as (trainer, plan),
+    ):
         course = Course(steps, args.epochs, batches.per_epoch, report)
+
+        def took(taken: StepTaken) -> None:
+            course.took(taken)
+            train_places.keep(args, trainer, taken.number)
+
         try:
-            tune(trainer, batches, rate, steps, course.took)
+            train_places.go_on_alone(trainer, lambda: tune(trainer, batches, rate, steps, took))
         except DivergedError as error:
             if trainer.steps:
                 write_onnx(source, trainer.weights(), args.out)
             raise DivergedError(f"{error}; {_advice(trainer.steps, args.out)}") from error
-    write_onnx(source, trainer.weights(), args.out)
+        write_onnx(source, trainer.weights(), args.out)
+        taken = trainer.steps
     after = score(args.out, judged, output)  # at least proves that onnxruntime runs the file
     if scores:
         scores["after"] = after
@@ -173,9 +178,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "trained": {tensor.source: list(tensor.form.shape) for tensor in network.trained},
         "examples": len(examples),
         "batch": examples.batch_size,
-        "steps": trainer.steps,
+        "steps": taken,
         **course.result(),
         "scores": scores,
+        **({"plan": plan} if plan else {}),
     }
 
 
@@ -238,12 +244,6 @@ def _rate(args: argparse.Namespace, steps: int) -> Callable[[int], float]:
     return lambda step: of_update(step // args.accumulate)
 
 
-def _trainer(args: argparse.Namespace, step: TrainingStep) -> Trainer:
-    from jointdnn_tvm.training.host_trainer import HostTrainer
-
-    return HostTrainer(step, seed=args.seed)
-
-
 def _advice(steps: int, out: Path) -> str:
     kept = f"the weights after step {steps} are in {out}" if steps else "nothing is written"
     return f"{kept}; lower --learning-rate, give --clip-norm, or look at the data"
@@ -252,11 +252,17 @@ def _advice(steps: int, out: Path) -> str:
 def render(result: dict[str, Any]) -> str:
     """Say where the tuned network is, and how good it has become."""
     count = len(result["trained"])
+    told = row_text(result["epochs"][-1]) if result["epochs"] else "nothing"
     lines = [
         f"{result['model']}: {count} weight{'' if count == 1 else 's'} trained in "
-        f"{result['steps']} steps of {result['batch']} examples; {row_text(result['epochs'][-1])} "
-        "in the last epoch"
+        f"{result['steps']} steps of {result['batch']} examples; {told} in the last epoch"
     ]
+    if "plan" in result:
+        sides = list(result["plan"]["placement"].values())
+        lines.append(
+            f"{sides.count('mobile')} groups on the mobile, {sides.count('cloud')} on the cloud: "
+            f"{quantity(result['plan']['latency_s'], 's')} a step predicted"
+        )
     if result["scores"]:
         before, after = result["scores"]["before"], result["scores"]["after"]
         lines += [f"{name}: {before[name]:.4g} before, {after[name]:.4g} after" for name in after]
