@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import tvm
 from tvm import relax, te
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from jointdnn_tvm.passes.kernels.choice import chosen
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.matmul import Factor, Matmul
@@ -75,21 +76,38 @@ def choose_kernels(module: tvm.IRModule, profile: TargetProfile) -> tuple[tvm.IR
     returned, packed weights stand in the place of those that only kernels read.
     """
     rewriter = _Rewriter(module, profile)
-    chosen: Weights = {}
-    for var, function in module.functions.items():
-        if isinstance(function, relax.Function) and "num_input" in (function.attrs or {}):
-            rewritten, chosen[var.name_hint] = rewriter.rewrite(function)
-            rewriter.builder_.update_func(var, rewritten)
-    return rewriter.builder_.get(), chosen
+    weights: Weights = {}
+    for var, function in _networks(module):
+        rewritten, weights[var.name_hint] = rewriter.rewrite(function)
+        rewriter.builder_.update_func(var, rewritten)
+    return rewriter.builder_.get(), weights
+
+
+def chosen_kernels(
+    module: tvm.IRModule, profile: TargetProfile
+) -> dict[str, tuple[Kernel | Plain, ...]]:
+    """The kernels that `choose_kernels` chooses, in each of those functions."""
+    rewriter = _Rewriter(module, profile)
+    kernels = {}
+    for var, function in _networks(module):
+        rewriter.rewrite(function)
+        kernels[var.name_hint] = tuple(rewriter.kernels)
+    return kernels
 
 
 def plain_weights(module: tvm.IRModule) -> Weights:
     """The weights of all functions with `num_input` where none is packed."""
     return {
         var.name_hint: tuple(Weight(p.name) for p in function.params[_inputs(function) :])
-        for var, function in module.functions.items()
-        if isinstance(function, relax.Function) and "num_input" in (function.attrs or {})
+        for var, function in _networks(module)
     }
+
+
+def _networks(module: tvm.IRModule) -> Iterator[tuple[tvm.ir.GlobalVar, relax.Function]]:
+    """The functions that tell how many of their parameters are no weights."""
+    for var, function in module.functions.items():
+        if isinstance(function, relax.Function) and "num_input" in (function.attrs or {}):
+            yield var, function
 
 
 def _inputs(function: relax.Function) -> int:
@@ -105,12 +123,14 @@ class _Rewriter(PyExprMutator):
         self._profile = profile
         self._weights: dict[relax.Var, str] = {}
         self._packed: dict[Weight, relax.Var] = {}
+        self.kernels: list[Kernel | Plain] = []
 
     def rewrite(self, function: relax.Function) -> tuple[relax.Function, tuple[Weight, ...]]:
         """The function over packed weights, and what these are."""
         count = _inputs(function)
         self._weights = {param: param.name for param in function.params[count:]}
         self._packed = {}
+        self.kernels = []
         body = self.visit_expr(function).body
         used = set(relax.analysis.free_vars(body))
         kept = {Weight(p.name): p for p in function.params[count:] if p in used}
@@ -133,7 +153,7 @@ class _Rewriter(PyExprMutator):
         if name == "relax.matmul":
             return self._product(call, dims(op))
         plain = _PLAIN_CHOICES[name](call, dims(op)) if name in _PLAIN_CHOICES else None
-        return call if plain is None else self._emit(plain.compute, call.args, plain.name)
+        return call if plain is None else self._emit(plain, call.args)
 
     def _changing_convolution(self, call: relax.Call) -> relax.Expr:
         """Over a kernel that is no weight: it is packed at run time."""
@@ -145,7 +165,7 @@ class _Rewriter(PyExprMutator):
             packing = plain.packing(self._profile)
             pack = self.builder_.call_te(packing.compute, w, primfunc_name_hint="pack")
             w = self.builder_.emit(pack)
-        return self._emit(plain.compute, (x, w), plain.name)
+        return self._emit(plain, (x, w))
 
     def _product(self, call: relax.Call, shape: Sequence[int]) -> relax.Expr:
         """Of two activations; one that is only transposed is read where it was before."""
@@ -157,7 +177,7 @@ class _Rewriter(PyExprMutator):
             for operand, arg in zip(operands, call.args, strict=True)
         )
         product = Matmul(a, b, tuple(shape[:-2]))
-        return self._emit(product.compute, operands, product.name)
+        return self._emit(product, operands)
 
     def _before_transposition(self, arg: relax.Expr) -> relax.Expr:
         made: Any = self.lookup_binding(arg) if isinstance(arg, relax.Var) else None
@@ -171,13 +191,15 @@ class _Rewriter(PyExprMutator):
     def _call(self, kernel: Kernel, x: relax.Expr, w: relax.Var) -> relax.Expr:
         packing = kernel.packing(self._profile)
         operands = x, w if packing is None else self._pack(w, packing)
-        return self._emit(kernel.compute, operands, kernel.name)
+        return self._emit(kernel, operands)
 
-    def _emit(
-        self, compute: Callable[..., te.Tensor], operands: Sequence[relax.Expr], name: str
-    ) -> relax.Expr:
+    def _emit(self, kernel: Kernel | Plain, operands: Sequence[relax.Expr]) -> relax.Expr:
+        self.kernels.append(kernel)
         return self.builder_.call_te(
-            compute, *operands, primfunc_name_hint=name, primfunc_attrs=_TAKES_EPILOGUE
+            kernel.compute,
+            *operands,
+            primfunc_name_hint=kernel.name,
+            primfunc_attrs=_TAKES_EPILOGUE,
         )
 
     def _pack(self, w: relax.Var, packing: Packing) -> relax.Var:
@@ -210,8 +232,10 @@ def _convolution(call: relax.Call, profile: TargetProfile) -> Kernel | None:
     plain = _plain_convolution(call)
     if not isinstance(plain, Convolution):
         return plain
-    forms: list[Convolution | Winograd] = [plain, *fast_algorithms(plain)]
-    return min(forms, key=lambda form: form.seconds(profile))
+    forms: dict[int, Convolution | Winograd] = {0: plain}
+    forms |= {form.outputs: form for form in fast_algorithms(plain)}
+    decided = forms.get(chosen(plain, profile).get("outputs", -1))
+    return decided or min(forms.values(), key=lambda form: form.seconds(profile))
 
 
 def _dense(call: relax.Call, profile: TargetProfile) -> Kernel | None:

@@ -10,7 +10,14 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu
 from tvm.relax.backend.cuda import pipeline as cuda
 
 from jointdnn_tvm.passes.annotate_placement import AnnotatePlacement
-from jointdnn_tvm.passes.choose_kernels import Weights, choose_kernels, plain_weights
+from jointdnn_tvm.passes.choose_kernels import (
+    Kernel,
+    Plain,
+    Weights,
+    choose_kernels,
+    chosen_kernels,
+    plain_weights,
+)
 from jointdnn_tvm.passes.drop_scope_marks import DropScopeMarks
 from jointdnn_tvm.passes.gradients.rules import LEGALIZATIONS
 from jointdnn_tvm.passes.group_operators import GroupOperators
@@ -68,9 +75,6 @@ def lower(
     """
     if profile.kind == "cuda":
         return _for_gpu(module, target, profile), plain_weights(module)
-    inlined = tvm.transform.Sequential(
-        [*_GRAPH, *cpu.library_dispatch_passes(target)], name="inlining"
-    )
     kernels = tvm.transform.Sequential(
         [
             *_KERNELS,
@@ -88,8 +92,23 @@ def lower(
         ],
         name="lowering",
     )
-    chosen, weights = choose_kernels(inlined(module), profile)
+    chosen, weights = choose_kernels(_inlining(target)(module), profile)
     return kernels(chosen), weights
+
+
+def kernels_in(
+    module: tvm.IRModule, target: tvm.target.Target, profile: TargetProfile
+) -> dict[str, tuple[Kernel | Plain, ...]]:
+    """The kernels of ours that `lower` puts into each function; on a GPU there are none."""
+    if profile.kind == "cuda":
+        return {}
+    return chosen_kernels(_inlining(target)(module), profile)
+
+
+def _inlining(target: tvm.target.Target) -> tvm.transform.Sequential:
+    return tvm.transform.Sequential(
+        [*_GRAPH, *cpu.library_dispatch_passes(target)], name="inlining"
+    )
 
 
 def _for_gpu(

@@ -51,7 +51,8 @@ A profile is a TOML file in this folder (or any path)::
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from jointdnn_tvm.errors import ProfileError
@@ -92,6 +93,8 @@ class TargetProfile:
     linker: tuple[str, ...]
     linker_package: str
     note: str
+    tuned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """What tuning decided in place of the rules, by kernel; no file of a target holds it."""
 
     @property
     def lanes(self) -> int:
@@ -100,7 +103,9 @@ class TargetProfile:
 
     def to_json(self) -> dict[str, Any]:
         """The profile as a document of plain JSON types."""
-        return {**asdict(self), "linker": list(self.linker)}
+        document = {**asdict(self), "linker": list(self.linker)}
+        del document["tuned"]
+        return document
 
 
 def target_names() -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Bench:
                 self.device = describe_device(self.session)
                 self._remote = self.session.device(self._kind)
                 self._machines: dict[Path, Any] = {}
+                self._uploaded: set[str] = set()
                 self._fill = self._find_fill()
                 self._find_meter()
                 return
@@ -116,10 +117,15 @@ class Bench:
         """End the session."""
         self.session.close()
 
-    def _machine(self, library: Path) -> Any:
+    def machine(self, library: Path) -> Any:
+        """A virtual machine of the device that holds the library; CostError if it won't load."""
         if library not in self._machines:
             self._machines[library] = self._load(library)
         return self._machines[library]
+
+    def forget(self, library: Path) -> None:
+        """Let go of a library that is no longer wanted."""
+        self._machines.pop(library, None)
 
     def _load(self, library: Path) -> Any:
         data = library.read_bytes()
@@ -128,7 +134,9 @@ class Bench:
         for attempt in range(_ATTEMPTS):
             try:
                 with self.session.deadline(deadline_s, f"taking and loading {library.name}"):
-                    self.session.upload(data, name)
+                    if name not in self._uploaded:  # overwritten, a loaded one ends the session
+                        self.session.upload(data, name)
+                        self._uploaded.add(name)
                     return VirtualMachine(self.session.load_module(name), self._remote)
             except DeviceError as error:
                 if self.session.alive or attempt + 1 == _ATTEMPTS:
@@ -163,12 +171,12 @@ class Bench:
         timed = self.time(library, workload, deadline_s)
         if timed.latency_s is None:
             return timed
-        machine = self._machine(library)
+        machine = self.machine(library)
         return replace(timed, energy=self._energy(machine, workload, timed.latency_s, deadline_s))
 
     def time(self, library: Path, workload: Workload, deadline_s: float) -> Measurement:
         """Time one workload; a failure is a result too. CostError when the library won't load."""
-        machine = self._machine(library)
+        machine = self.machine(library)
         source = self.device.source
         try:
             with self.session.deadline(deadline_s, f"measuring {workload.function}"):
@@ -180,14 +188,14 @@ class Bench:
         return summarise(times, source)
 
     def _times(self, machine: Any, workload: Workload) -> Sequence[float]:
-        machine.set_input(workload.function, *map(self._argument, workload.arguments))
+        machine.set_input(workload.function, *map(self.tensor, workload.arguments))
         config = self._config
-        first = self._timer(machine, config.number, config.repeat + 1, config.min_repeat_ms)
+        first = self.timer(machine, config.number, config.repeat + 1, config.min_repeat_ms)
         times = list(first(workload.function).results)[1:]
         if not _is_time(times):
             return times
         number = max(config.number, round(1e-3 * config.min_repeat_ms / statistics.median(times)))
-        more = self._timer(machine, number, 1, 0)
+        more = self.timer(machine, number, 1, 0)
         most, budget_ms, fewest = config.max_repeat, config.budget_ms, config.repeat
         if workload.weighty:
             most, budget_ms, fewest = _WEIGHTY_REPEATS, _WEIGHTY_MS, _WEIGHTY_REPEATS
@@ -213,7 +221,8 @@ class Bench:
         except DeviceError as error:
             return Energy.failure(told_by_device(error) or str(error), self._meter.source)
 
-    def _timer(self, machine: Any, number: int, repeat: int, min_repeat_ms: int) -> Any:
+    def timer(self, machine: Any, number: int, repeat: int, min_repeat_ms: int) -> Any:
+        """A function of the device that times the workload whose inputs are set."""
         return machine.module.time_evaluator(
             "invoke_stateful",
             self._remote,
@@ -223,7 +232,8 @@ class Bench:
             cache_flush_bytes=_FLUSH_BYTES if self._config.enable_cpu_cache_flush else 0,
         )
 
-    def _argument(self, argument: tuple[tuple[int, ...], str]) -> Any:
+    def tensor(self, argument: tuple[tuple[int, ...], str]) -> Any:
+        """A tensor of that shape and dtype, filled on the device: random numbers, or zeros."""
         shape, dtype = argument
         tensor = tvm.runtime.empty(shape, dtype, self._remote)
         if math.prod(shape) and dtype.startswith("float"):

@@ -11,8 +11,9 @@ from typing import Any
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import Choice, chosen
 from jointdnn_tvm.passes.kernels.packing import Panels
-from jointdnn_tvm.passes.kernels.register_tile import Tile, best_tile
+from jointdnn_tvm.passes.kernels.register_tile import Tile, tile_of
 from jointdnn_tvm.passes.kernels.site import KERNEL
 from jointdnn_tvm.targets import TargetProfile
 
@@ -63,7 +64,12 @@ class Convolution:
 
     def tile(self, profile: TargetProfile) -> Tile:
         """The register tile for a target."""
-        return best_tile(self.rows, self.columns, profile)
+        return tile_of(self.choice(profile), self.rows, self.columns, profile)
+
+    def choice(self, profile: TargetProfile) -> Choice:
+        """What was decided for it as it is; nothing where that is for its Winograd form."""
+        decided = chosen(self, profile)
+        return {} if decided.get("outputs") else decided
 
     def seconds(self, profile: TargetProfile) -> float:
         """Modelled time on one core: the products, and fetching the weights."""

@@ -12,6 +12,7 @@ from typing import Any
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import chosen
 from jointdnn_tvm.passes.kernels.convolution import Convolution, read_convolution
 from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.passes.kernels.windows import WindowTile, in_tiles
@@ -33,6 +34,12 @@ class Depthwise:
     def is_narrow(self) -> bool:
         """Whether its windows are narrow enough to be written out."""
         return self.convolution.kernel[1] <= _MOST_COLUMNS
+
+    def pixels(self, profile: TargetProfile) -> int:
+        """Of a tile: as many as leave registers for the weights of a row and one input."""
+        spare = profile.vector_registers - self.convolution.kernel[1] - 2
+        given = chosen(self, profile).get("pixels", 0)
+        return max(1, min(spare, given if given > 0 else _MOST_PIXELS))
 
     def packing(self, profile: TargetProfile) -> None:
         """Weights of (KH, KW, 1, C) lie well as they are."""
@@ -60,9 +67,7 @@ def emit_depthwise(site: Site, profile: TargetProfile) -> list[Any]:
     x, w = site.operands
     conv = read_convolution(x, w.shape, site.options)
     (x, see_x), (w, see_w) = emit.flat(x), emit.flat(w)
-    # As many as leave registers for the weights of a row and one input.
-    spare = profile.vector_registers - conv.kernel[1] - 2
-    pixels = max(1, min(spare, _MOST_PIXELS))
+    pixels = Depthwise(conv).pixels(profile)
 
     def write(tile: WindowTile, channel: Any, lanes: int) -> list[Any]:
         sums, take = emit.allocate("sums", tile.count * lanes)

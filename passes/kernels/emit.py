@@ -39,25 +39,28 @@ def unrolled(
     body: Body,
     name: str = "i",
     before: Callable[[Any, int], Iterable[Any]] = lambda _first, _count: (),
+    written_out: int = 0,
 ) -> Any:
     """A loop that runs in order, a few of its iterations written out in each of its own.
 
     `before` gives what comes before those, told the first and how many they are.
 
-    Short ones, as of first layers, are left to LLVM, which on a Cortex-A76 then does not spill.
+    So many are `written_out` where that is told. Otherwise short loops, as of first layers, are
+    left to LLVM, which on a Cortex-A76 then does not spill.
     """
-    if extent < _LONG:
+    count = written_out or (_WRITTEN_OUT if extent >= _LONG else 1)
+    if count == 1 or count > extent:
         return serial(extent, body, name)
-    full, rest = divmod(extent, _WRITTEN_OUT)
+    full, rest = divmod(extent, count)
 
     def some(i: Any) -> list[Any]:
-        first = i * _WRITTEN_OUT
-        steps = [statement for step in range(_WRITTEN_OUT) for statement in body(first + step)]
-        return [*before(first, _WRITTEN_OUT), *steps]
+        first = i * count
+        steps = [statement for step in range(count) for statement in body(first + step)]
+        return [*before(first, count), *steps]
 
     parts = [serial(full, some, name)]
     if rest:
-        parts.append(serial(rest, lambda i: body(i + full * _WRITTEN_OUT), name))
+        parts.append(serial(rest, lambda i: body(i + full * count), name))
     return sequence(parts)
 
 

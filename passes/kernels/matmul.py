@@ -15,7 +15,8 @@ from typing import Any
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
-from jointdnn_tvm.passes.kernels.register_tile import Accumulators, best_tile
+from jointdnn_tvm.passes.kernels.choice import chosen, written_out
+from jointdnn_tvm.passes.kernels.register_tile import Accumulators, Tile, tile_of
 from jointdnn_tvm.passes.kernels.row_products import RowProducts, are_few
 from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.targets import TargetProfile
@@ -86,6 +87,10 @@ class Matmul:
         """
         return self.a.rows == 1 and self.b.turned and self.a.columns >= _LONG_ROW
 
+    def tile(self, profile: TargetProfile) -> Tile:
+        """The register tile for a target."""
+        return tile_of(chosen(self, profile), self.a.rows, self.b.columns, profile)
+
     def compute(self, a: te.Tensor, b: te.Tensor) -> te.Tensor:
         """What is meant."""
         k = te.reduce_axis((0, self.a.columns), "k")
@@ -138,7 +143,8 @@ class _Writer:
         self._site = site
         self._rows, self._columns = product.shape[-2:]
         self._depth = product.a.columns
-        self._tile = best_tile(self._rows, self._columns, profile)
+        self._tile = product.tile(profile)
+        self._written_out = written_out(chosen(product, profile))
         self._cores = profile.cores
         (self._a, see_a), (self._b, see_b) = (emit.flat(buffer) for buffer in buffers)
         self._views = [see_a, see_b]
@@ -204,7 +210,7 @@ class _Writer:
 
         return [
             *sums.clear(),
-            emit.unrolled(self._depth, step, "k"),
+            emit.unrolled(self._depth, step, "k", written_out=self._written_out),
             *sums.store(
                 lambda i, j, value: self._site.store((*at, row + emit.number(i), column + j), value)
             ),

@@ -28,6 +28,9 @@ class Packing(Protocol):
     def apply(self, weight: Array) -> Array:
         """The packed weight."""
 
+    def compute(self, weight: te.Tensor) -> te.Tensor:
+        """The packed weight, made at run time."""
+
 
 def panel_starts(columns: int, width: int) -> list[int]:
     """Where panels of `width` columns begin; the last one overlaps its neighbour."""
@@ -66,7 +69,7 @@ class Panels:
         return packed
 
     def compute(self, weight: te.Tensor) -> te.Tensor:
-        """The packed weight, made at run time of one that changes."""
+        """The packed weight, made at run time."""
         columns = int(weight.shape[-1]) // self.groups
         panels = -(-columns // self.width)
 

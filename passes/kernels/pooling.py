@@ -15,6 +15,7 @@ import numpy as np
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import chosen
 from jointdnn_tvm.passes.kernels.convolution import Convolution, read_convolution
 from jointdnn_tvm.passes.kernels.site import KERNEL, Site
 from jointdnn_tvm.passes.kernels.windows import WindowTile, in_tiles
@@ -40,6 +41,12 @@ class Pooling:
     def is_narrow(self) -> bool:
         """Whether its windows are narrow enough to be written out."""
         return self.windows.kernel[1] <= _MOST_COLUMNS
+
+    def pixels(self, profile: TargetProfile) -> int:
+        """Windows of a tile; as many as were chosen, if all their columns have registers."""
+        given = min(chosen(self, profile).get("pixels", 0), self.windows.output[2])
+        fits = given > 0 and _columns(self.windows, given) < profile.vector_registers
+        return given if fits else _pixels(self.windows, profile)
 
     def compute(self, x: te.Tensor) -> te.Tensor:
         """What is meant."""
@@ -135,7 +142,7 @@ def emit_pooling(site: Site, profile: TargetProfile) -> list[Any]:
             *[store(pixel) for pixel in range(tile.count)],
         ]
 
-    return [see_x, in_tiles(conv, _pixels(conv, profile), profile, write)]
+    return [see_x, in_tiles(conv, pool.pixels(profile), profile, write)]
 
 
 def _union(lists: Iterable[Sequence[int]]) -> list[int]:
@@ -148,15 +155,16 @@ def _pixels(conv: Convolution, profile: TargetProfile) -> int:
     The others are for numbers just read, of which LLVM loads many ahead, and on ARM for comparisons
     with them. Tiles of equal width leave little to be computed twice.
     """
-
-    def columns(pixels: int) -> int:
-        (_, across), (_, step) = conv.strides, conv.dilation
-        return len({p * across + kx * step for p in range(pixels) for kx in range(conv.kernel[1])})
-
-    width = conv.output[2]
-    fitting = [p for p in range(1, width + 1) if columns(p) <= profile.vector_registers * 3 // 8]
+    width, most = conv.output[2], profile.vector_registers * 3 // 8
+    fitting = [p for p in range(1, width + 1) if _columns(conv, p) <= most]
     most = max(fitting, default=1)
     return -(-width // -(-width // most))
+
+
+def _columns(conv: Convolution, pixels: int) -> int:
+    """Columns of the input that the windows of a tile have together."""
+    (_, across), (_, step) = conv.strides, conv.dilation
+    return len({p * across + kx * step for p in range(pixels) for kx in range(conv.kernel[1])})
 
 
 def _inverse(count: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from tvm import tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import Choice
 from jointdnn_tvm.targets import TargetProfile
 
 _LOADS_A_CYCLE = 2
@@ -36,6 +37,11 @@ class Tile:
         """Results of one row."""
         return self.vectors * self.lanes
 
+    @property
+    def registers(self) -> int:
+        """The accumulators, one row of vectors and one broadcast number."""
+        return self.rows * self.vectors + self.vectors + 1
+
     def cycles(self, profile: TargetProfile) -> float:
         """Of one step, when the weights come from the second cache and the rest from the first."""
         products = self.rows * self.vectors
@@ -52,21 +58,31 @@ class Tile:
         )
 
 
+def tile_of(choice: Choice, rows: int, columns: int, profile: TargetProfile) -> Tile:
+    """The tile that was chosen for a product of this size; the best by the rule if none fits."""
+    height, vectors, lanes = (choice.get(name, 0) for name in ("rows", "vectors", "lanes"))
+    tile = Tile(height, vectors, lanes)
+    fits = 0 < height <= rows and vectors > 0 and 0 < lanes <= profile.lanes
+    if fits and tile.columns <= columns and tile.registers <= profile.vector_registers:
+        return tile
+    return best_tile(rows, columns, profile)
+
+
 def best_tile(rows: int, columns: int, profile: TargetProfile) -> Tile:
     """The tile with which a product of this size takes the fewest cycles.
 
-    The accumulators, one row of vectors and one broadcast number must fit the registers; with
-    more rows than three for eight registers LLVM loads so many numbers ahead that it runs out of
-    registers. Tiles at the ends overlap their neighbours, so what counts is the number of tiles.
+    It must fit the registers; with more rows than three for eight of them LLVM loads so many
+    numbers ahead that it runs out of registers. Tiles at the ends overlap their neighbours, so
+    what counts is the number of tiles.
     """
     lanes = min(profile.lanes, columns)
     most_rows = max(1, min(rows, profile.vector_registers * 3 // 8))
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(_MOST_VECTORS, columns // lanes) + 1):
         for height in range(1, most_rows + 1):
-            if height * vectors + vectors + 1 > profile.vector_registers:
-                continue
             tile = Tile(height, vectors, lanes)
+            if tile.registers > profile.vector_registers:
+                continue
             tiles = math.ceil(rows / height) * math.ceil(columns / tile.columns)
             score = tiles * tile.cycles(profile)
             if best is None or score < best[0]:

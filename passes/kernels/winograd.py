@@ -17,9 +17,10 @@ import numpy as np
 from tvm import te, tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import Choice, chosen
 from jointdnn_tvm.passes.kernels.convolution import Convolution
 from jointdnn_tvm.passes.kernels.packing import Array, Panels
-from jointdnn_tvm.passes.kernels.register_tile import Tile, best_tile
+from jointdnn_tvm.passes.kernels.register_tile import Tile, best_tile, tile_of
 from jointdnn_tvm.passes.kernels.site import KERNEL
 from jointdnn_tvm.passes.kernels.winograd_transforms import TRANSFORMS, Matrix
 from jointdnn_tvm.targets import TargetProfile
@@ -42,6 +43,20 @@ class WinogradPanels:
         _, _, depth, columns = shape
         panels, _, width = Panels(self.width).shape((depth, columns))
         return ((self.outputs + 2) ** 2, panels, depth, width)
+
+    def compute(self, weight: te.Tensor) -> te.Tensor:
+        """The packed weight, made at run time."""
+        matrix = TRANSFORMS[self.outputs].weights
+        edge, columns = self.outputs + 2, int(weight.shape[-1])
+        ky, kx = te.reduce_axis((0, 3), "ky"), te.reduce_axis((0, 3), "kx")
+
+        def packed(plane: Any, panel: Any, k: Any, lane: Any) -> Any:
+            first = tirx.min(panel * self.width, columns - self.width)
+            factor = _entry(matrix, plane // edge, ky) * _entry(matrix, plane % edge, kx)
+            return te.sum(factor * weight[ky, kx, k, first + lane], axis=[ky, kx])
+
+        shape = self.shape([int(extent) for extent in weight.shape])
+        return te.compute(shape, packed, "pack")
 
     def apply(self, weight: Array) -> Array:
         """The packed weight; transformed in float64."""
@@ -80,8 +95,16 @@ class Winograd:
         """Tiles of all images."""
         return math.prod(self.grid)
 
+    def _choice(self, profile: TargetProfile) -> Choice:
+        choice = chosen(self.convolution, profile)
+        return choice if choice.get("outputs") == self.outputs else {}
+
     def chunk(self, profile: TargetProfile) -> int:
         """Tiles that are transformed, multiplied and transformed back together."""
+        given = self._choice(profile).get("chunk", 0)
+        return min(given, self.tiles) if given > 0 else self._even_chunk(profile)
+
+    def _even_chunk(self, profile: TargetProfile) -> int:
         _, _, depth, columns = self.convolution.kernel
         bytes_a_tile = 4 * self.edge**2 * (depth + columns)
         rows = best_tile(self.tiles, columns, profile).rows
@@ -95,7 +118,8 @@ class Winograd:
 
     def tile(self, profile: TargetProfile) -> Tile:
         """The register tile of the products."""
-        return best_tile(self.chunk(profile), self.convolution.kernel[3], profile)
+        columns = self.convolution.kernel[3]
+        return tile_of(self._choice(profile), self.chunk(profile), columns, profile)
 
     def seconds(self, profile: TargetProfile) -> float:
         """Modelled time on one core: the products, the transforms, and fetching the weights."""

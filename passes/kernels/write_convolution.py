@@ -8,14 +8,16 @@ are blocks of rows whose input stays in the second cache, each with one panel of
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tvm import tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import written_out
 from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense, read_convolution
-from jointdnn_tvm.passes.kernels.register_tile import Accumulators
+from jointdnn_tvm.passes.kernels.register_tile import Accumulators, Tile
 from jointdnn_tvm.passes.kernels.site import Site
 from jointdnn_tvm.targets import TargetProfile
 
@@ -47,21 +49,51 @@ def emit_convolution(site: Site, profile: TargetProfile) -> list[Any]:
     return _Writer(convolution, site, profile).statements()
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """How a convolution's register tiles are shared out.
+
+    `in_rows`: no tile reaches over the end of a row of pixels, so that it needs one address, not
+    one for each of its pixels. A task is a `block` of tiles under one panel of weights.
+    """
+
+    tile: Tile
+    in_rows: bool
+    tiles: int
+    block: int
+
+
+def share_out(conv: Convolution, profile: TargetProfile) -> Blocks:
+    """The blocks for a target; by a choice as far as it leaves every thread work."""
+    choice, tile, width = conv.choice(profile), conv.tile(profile), conv.output[2]
+    tiles_a_row = -(-width // tile.rows)
+    short = tiles_a_row * tile.rows <= _OVERLAP * width
+    in_rows = tile.rows <= width and bool(choice.get("in_rows", short))
+    tiles = conv.rows // width * tiles_a_row if in_rows else -(-conv.rows // tile.rows)
+    tasks = conv.groups * -(-conv.columns // tile.columns)
+    wanted = -(-_TASKS_A_CORE * profile.cores // tasks) if profile.cores > 1 else 1
+    given = choice.get("block", 0)
+    block = given if given > 0 else _cached_tiles(conv, tile, profile)
+    return Blocks(tile, in_rows, tiles, max(1, min(block, tiles, tiles // wanted)))
+
+
+def _cached_tiles(conv: Convolution, tile: Tile, profile: TargetProfile) -> int:
+    """So many tiles that their input takes half of the second cache."""
+    new = min(conv.strides[0], conv.kernel[0]) * min(conv.strides[1], conv.kernel[1])
+    bytes_a_tile = tile.rows * 4 * conv.image[3] * new
+    return (profile.l2_bytes or _UNKNOWN_CACHE_BYTES) // 2 // bytes_a_tile
+
+
 class _Writer:
     """The statements of one convolution."""
 
     def __init__(self, convolution: Convolution, site: Site, profile: TargetProfile) -> None:
         self._conv = convolution
         self._site = site
-        self._tile = convolution.tile(profile)
+        self._blocks = share_out(convolution, profile)
+        self._tile, self._tiles = self._blocks.tile, self._blocks.tiles
         self._panels = -(-convolution.columns // self._tile.columns)
-        width = convolution.output[2]
-        tiles_a_row = -(-width // self._tile.rows)
-        # Tiles within one row of pixels need one address, not one for each of theirs.
-        self._in_rows = tiles_a_row * self._tile.rows <= _OVERLAP * width
-        self._tiles = -(-convolution.rows // self._tile.rows)
-        if self._in_rows:
-            self._tiles = convolution.rows // width * tiles_a_row
+        self._choice = convolution.choice(profile)
         self._profile = profile
         x, w = site.operands
         (self._x, see_x), (self._w, see_w) = emit.flat(x), emit.flat(w)
@@ -70,7 +102,7 @@ class _Writer:
 
     def statements(self) -> list[Any]:
         """Everything, from the padded copy to the last store."""
-        block = self._tiles_a_block()
+        block = self._blocks.block
         blocks = -(-self._tiles // block)
         panels = self._conv.groups * self._panels
         padded = self._pad() if any(self._conv.padding) else []
@@ -85,17 +117,6 @@ class _Writer:
 
         return [*self._views, *padded, emit.parallel(blocks * panels, task)]
 
-    def _tiles_a_block(self) -> int:
-        """So many that their input takes half of the second cache and every thread has work."""
-        conv, profile = self._conv, self._profile
-        new = min(conv.strides[0], conv.kernel[0]) * min(conv.strides[1], conv.kernel[1])
-        bytes_a_tile = self._tile.rows * 4 * conv.image[3] * new
-        cache = profile.l2_bytes or _UNKNOWN_CACHE_BYTES
-        block = max(1, min(self._tiles, cache // 2 // bytes_a_tile))
-        tasks = self._conv.groups * self._panels
-        wanted = -(-_TASKS_A_CORE * profile.cores // tasks) if profile.cores > 1 else 1
-        return max(1, min(block, self._tiles // wanted))
-
     def _fetch_ahead(self, panel: Any, tiles: int) -> Callable[[Any], Ahead]:
         """What each of a task's tiles does to have the next panel at hand.
 
@@ -109,7 +130,8 @@ class _Writer:
         fetching_s = panel_bytes / profile.bandwidth_bytes_per_s
         multiplying_s = tiles * steps * tile.cycles(profile) / profile.clock_hz
         fits = 2 * panel_bytes <= cache < self._panels * panel_bytes
-        if tiles == 1 or tiles < self._tiles or not fits or fetching_s < _WORTH * multiplying_s:
+        pays = fits and fetching_s >= _WORTH * multiplying_s
+        if tiles == 1 or tiles < self._tiles or not self._choice.get("fetch_ahead", pays):
             return lambda _tile: lambda _first, _count: []
         start = (panel + 1) * (steps * tile.columns)
 
@@ -187,7 +209,8 @@ class _Writer:
             def before(first: Any, count: int) -> list[Any]:
                 return ahead((ky * steps + kx) * run + first, count)
 
-            return [emit.unrolled(run, lambda k: inner(ky, kx, k), "k", before)]
+            steps_out = written_out(self._choice)
+            return [emit.unrolled(run, lambda k: inner(ky, kx, k), "k", before, steps_out)]
 
         reduction = emit.serial(
             kh,
@@ -209,7 +232,7 @@ class _Writer:
     def _first_row(self, tile_index: Any) -> Any:
         """The first output pixel of a tile; the last tiles begin early enough to be whole."""
         rows, width = self._tile.rows, self._conv.output[2]
-        if not self._in_rows:
+        if not self._blocks.in_rows:
             start = tile_index * rows
             return tirx.min(start, self._conv.rows - rows) if self._conv.rows % rows else start
         tiles = -(-width // rows)
@@ -230,7 +253,7 @@ class _Writer:
             place = (n * height + y * down) * width + x * across
             return emit.bind("window", place * channels + channel)
 
-        if self._in_rows:
+        if self._blocks.in_rows:
             start, see = window(first)
             return [see], [start + row * (across * channels) for row in rows]
         starts, sees = zip(*(window(first + row) for row in rows), strict=True)

@@ -7,6 +7,7 @@ from typing import Any
 from tvm import tirx
 
 from jointdnn_tvm.passes.kernels import emit
+from jointdnn_tvm.passes.kernels.choice import chosen, written_out
 from jointdnn_tvm.passes.kernels.convolution import Convolution
 from jointdnn_tvm.passes.kernels.register_tile import Accumulators
 from jointdnn_tvm.passes.kernels.site import Site
@@ -45,6 +46,7 @@ class _Writer:
         self._profile = profile
         self._tile = winograd.tile(profile)
         self._chunk = winograd.chunk(profile)
+        self._written_out = written_out(chosen(winograd.convolution, profile))
         self._depth, self._columns = winograd.convolution.kernel[2:]
         self._panels = -(-self._columns // self._tile.columns)
         x, w = site.operands
@@ -148,6 +150,7 @@ class _Writer:
                         lambda c: tirx.BufferLoad(self._w, [(weights + k) * tile.columns + c]),
                     ),
                     "k",
+                    written_out=self._written_out,
                 ),
                 *sums.store(
                     lambda i, c, value: tirx.BufferStore(

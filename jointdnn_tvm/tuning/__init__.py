@@ -1,0 +1,1 @@
+"""Tuning: what the rules for kernels decide is tried out on the user's own devices."""
