@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.targets import load_target as target
     from jointdnn_tvm.training.build_training import build_training
     from jointdnn_tvm.training.step_plan import plan_training
+    from jointdnn_tvm.tuning.tune_network import tune
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ __all__ = [
     "plan_by_stages",
     "plan_training",
     "target",
+    "tune",
 ]
 
 # Public name: the module that has it, and its name there. No public name is a submodule's: once
@@ -91,6 +93,7 @@ _HOMES = {
     "plan_by_stages": ("api", "plan_by_stages"),
     "plan_training": ("training.step_plan", "plan_training"),
     "target": ("targets", "load_target"),
+    "tune": ("tuning.tune_network", "tune"),
 }
 
 

@@ -9,7 +9,8 @@ from jointdnn_tvm.cost.roofline import Work, latency_s, source
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.errors import CostError
 from jointdnn_tvm.network import Placeable
-from jointdnn_tvm.targets import TargetProfile, load_target
+from jointdnn_tvm.targets import TargetProfile
+from jointdnn_tvm.tuning.records import tuned_target
 
 ANALYTIC = "analytic"
 """In place of the path of a measurement database: estimate, and measure nothing."""
@@ -23,7 +24,7 @@ def estimate(network: Placeable, *, mobile: str = "host", cloud: str = "host") -
     Whether a target can build and run a group is not asked. A group whose work depends on the data
     has no estimate.
     """
-    profiles = load_target(mobile), load_target(cloud)
+    profiles = tuned_target(mobile), tuned_target(cloud)
     names = {g.key: g.name for g in network.graph.groups}
     works = {key: _work(network, name) for key, name in names.items()}
     on_mobile, on_cloud = (

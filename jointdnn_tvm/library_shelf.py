@@ -49,7 +49,8 @@ class LibraryShelf:
         self, profile: TargetProfile, keys: Sequence[str]
     ) -> tuple[list[GroupLibrary], dict[str, str]]:
         """Libraries that hold at least what has these keys, and why others did not build."""
-        built, libraries, failures = self._built.setdefault(target_key(profile), (set(), [], {}))
+        target = f"{target_key(profile)} {profile.tuned}"
+        built, libraries, failures = self._built.setdefault(target, (set(), [], {}))
         missing = [k for k in keys if k not in built]
         done = 0
 

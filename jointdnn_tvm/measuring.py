@@ -32,7 +32,9 @@ from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.placement import SIDES, Side
 from jointdnn_tvm.probing import find_transfer
 from jointdnn_tvm.runtime.remote import RemoteSession
-from jointdnn_tvm.targets import TargetProfile, load_target
+from jointdnn_tvm.targets import TargetProfile
+from jointdnn_tvm.tuning.groups import TunedMarks
+from jointdnn_tvm.tuning.records import tuned_target
 
 _TIMING_PATH = "timing messages between the devices"
 
@@ -72,8 +74,8 @@ def measure(
     `devices` two device servers are started on loopback, which takes targets that are this machine.
     """
     profiles: dict[Side, TargetProfile] = {
-        "mobile": load_target(mobile),
-        "cloud": load_target(cloud),
+        "mobile": tuned_target(mobile),
+        "cloud": tuned_target(cloud),
     }
     report = progress or (lambda what, done, total: None)
     sides: dict[Side, Measured] = {}
@@ -85,7 +87,8 @@ def measure(
         everything: Placement = {g.name: "mobile" for g in network.graph.groups}
         shelf = LibraryShelf(network, everything, Path(folder), report)
         for side in SIDES:
-            bench = _Bench(side, profiles[side], reached, costs, shelf, report)
+            marks = TunedMarks(network, profiles[side])
+            bench = _Bench(side, profiles[side], reached, costs, shelf, report, marks)
             sides[side] = bench.measure(what_to_time(network.graph))
         transfer, doubts = _transfer(reached, costs, report)
     mobile_side, cloud_side = sides["mobile"], sides["cloud"]
@@ -127,7 +130,8 @@ def measure_stages(
     ):
         shelf = LibraryShelf(network, placement, Path(folder), report)
         for side in [s for s in SIDES if missing[s]]:
-            bench = _Bench(side, profiles[side], reached, costs, shelf, report)
+            marks = TunedMarks(network, profiles[side])
+            bench = _Bench(side, profiles[side], reached, costs, shelf, report, marks)
             sides[side] = bench.measure(missing[side])
     found = {side: measured.found for side, measured in sides.items()}
     return replace(
@@ -139,6 +143,23 @@ def measure_stages(
             dict.fromkeys([*table.doubts, *(d for m in sides.values() for d in m.doubts)])
         ),
     )
+
+
+def measure_side(
+    network: Placeable,
+    profile: TargetProfile,
+    devices: Devices,
+    side: Side,
+    costs: CostDatabase,
+    progress: Progress | None = None,
+) -> Measured:
+    """Time every distinct group on the devices of one side, but those the database knows."""
+    report = progress or (lambda what, done, total: None)
+    with tempfile.TemporaryDirectory(prefix="jointdnn-groups-") as folder:
+        everything: Placement = {g.name: "mobile" for g in network.graph.groups}
+        shelf = LibraryShelf(network, everything, Path(folder), report)
+        bench = _Bench(side, profile, devices, costs, shelf, report)
+        return bench.measure(what_to_time(network.graph))
 
 
 def _transfer(
@@ -186,6 +207,8 @@ class _Bench:
     costs: CostDatabase
     shelf: LibraryShelf
     report: Progress
+    marks: TunedMarks | None = None
+    """What tuning changed; None where nothing is tuned."""
 
     def measure(self, keys: Sequence[str]) -> Measured:
         """Measure what the database does not know of any of the devices."""
@@ -313,7 +336,7 @@ class _Bench:
 
     def _cost_key(self, group: str, device: Device) -> CostKey:
         """What a measurement depends on."""
-        target = target_key(self.profile)
+        target = target_key(self.profile) + (self.marks.of(group) if self.marks else "")
         versions = f"tvm {tvm.__version__}, passes {passes_digest()}"
         return CostKey(group, target, device.identity, versions)
 

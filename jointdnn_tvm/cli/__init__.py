@@ -26,6 +26,7 @@ VERBS = (
     "demo",
     "compile",
     "measure",
+    "tune",
     "plan",
     "explain",
     "run",
