@@ -64,8 +64,14 @@ def test_a_library_that_does_not_load_is_out(bench: Bench, library: Path, tmp_pa
 def test_outcomes() -> None:
     outcome = Outcome((2.0, 1.0, 4.0, 1.0, 1.0, 1.0), (2.0, 2.0, 4.0, 5.0, 2.0, 2.0))
     assert outcome.share == 0.5
+    assert outcome.median_share == 0.5
     assert outcome.surely_below == 1.0
-    assert failure("why").share == failure("why").surely_below == math.inf
+    assert (
+        failure("why").share
+        == failure("why").median_share
+        == failure("why").surely_below
+        == math.inf
+    )
 
 
 def test_large_arguments_are_not_held_together() -> None:

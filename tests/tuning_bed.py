@@ -78,9 +78,9 @@ def bed(
         raced(bench, [{"judged": 1, **choice}])
         return Verdict(share(choice), share(choice), difference, bench.device.name)
 
-    def whole_share(network: Network, profiles: Sequence[TargetProfile], *_: Any) -> float:
-        before, after = (len(profile.tuned) for profile in profiles)
-        return whole(after - before)
+    def whole_share(*arguments: Any) -> float:
+        *_, before, after = arguments
+        return whole(len(after.tuned) - len(before.tuned))
 
     subjects = [Subject(k, (f"key {k!r}", "name"), 1e-3, 1e-3, 1e-3) for k in KERNELS]
     timed = Measurement(1e-3, 0.0, 6, None, "measured")

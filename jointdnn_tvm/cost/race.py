@@ -8,6 +8,7 @@ tell most.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,14 +53,19 @@ class Outcome:
         return min(self.times) / min(self.first_times) if self.times else math.inf
 
     @property
-    def surely_below(self) -> float:
-        """What the median of the rounds' shares is below with 95 % confidence.
+    def median_share(self) -> float:
+        """The median of the rounds' shares; infinite for a failure."""
+        return statistics.median(self._shares) if self.times else math.inf
 
-        Infinite for too few rounds.
-        """
-        shares = [a / b for a, b in zip(self.times, self.first_times, strict=True)]
-        interval = median_interval(shares) if shares else None
+    @property
+    def surely_below(self) -> float:
+        """What that median is below with 95 % confidence; infinite for too few rounds."""
+        interval = median_interval(self._shares) if self.times else None
         return math.inf if interval is None else interval[1]
+
+    @property
+    def _shares(self) -> list[float]:
+        return [a / b for a, b in zip(self.times, self.first_times, strict=True)]
 
 
 def failure(reason: str) -> Outcome:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from jointdnn_tvm.compiling import tvm_target
@@ -42,7 +43,7 @@ from jointdnn_tvm.tuning.subjects import find_subjects
 from jointdnn_tvm.tuning.tuner import Progress, Tuner
 
 _SIDE: Side = "cloud"  # whose energy nobody asks for
-_PROOF_ROUNDS = 25
+_FEWEST_ROUNDS, _MOST_ROUNDS, _PROOF_S = 25, 100, 20.0
 _PROOF_DEADLINE_S = 120.0
 
 
@@ -134,7 +135,9 @@ def tune(
             tuner.run(subjects, state, report)
             others = {kernel: record for kernel, record in own.items() if kernel not in new}
             before = with_records(profile, {**read_shipped(profile), **others})
-            share = _prove(network, before, new, crew, folder, drop)
+            rounds = round(_PROOF_S / max(state.network_s, 1e-3 * crew.repeat_ms))
+            rounds = max(_FEWEST_ROUNDS, min(_MOST_ROUNDS, rounds))
+            share = _prove(before, new, partial(_whole_share, network, crew, folder, rounds), drop)
     kept = read_records(path, profile) if path.exists() else {}
     return Tuning(
         path,
@@ -148,11 +151,9 @@ def tune(
 
 
 def _prove(
-    network: Network,
     before: TargetProfile,
     new: Records,
-    crew: Crew,
-    folder: Path,
+    whole_share: Callable[[TargetProfile, TargetProfile], float],
     drop: Callable[[Records], None],
 ) -> float:
     """Time the whole network before and after; `drop` what does not make it faster.
@@ -163,8 +164,7 @@ def _prove(
     kept = dict(sorted(new.items(), key=lambda item: item[1].share))
     while kept:
         tuned = {kernel: dict(record.choice) for kernel, record in kept.items()}
-        profiles = before, replace(before, tuned={**before.tuned, **tuned})
-        share = _whole_share(network, profiles, crew, folder)
+        share = whole_share(before, replace(before, tuned={**before.tuned, **tuned}))
         if share < 1:
             return share
         fewer = dict(list(kept.items())[: len(kept) // 2])
@@ -174,9 +174,12 @@ def _prove(
 
 
 def _whole_share(
-    network: Network, profiles: tuple[TargetProfile, TargetProfile], crew: Crew, folder: Path
+    network: Network, crew: Crew, folder: Path, rounds: int, *profiles: TargetProfile
 ) -> float:
-    """The share of the first profile's time that the network takes with the second."""
+    """The share of the first profile's time that the network takes with the second.
+
+    Small gains among much else that happens take many rounds to show.
+    """
     shares: list[float] = []
 
     def build() -> list[Entrant]:
@@ -192,9 +195,9 @@ def _whole_share(
 
     def measure(entrants: list[Entrant]) -> None:
         def work(bench: Bench) -> list[Outcome]:
-            return race(bench, entrants, _PROOF_ROUNDS, crew.repeat_ms, _PROOF_DEADLINE_S)
+            return race(bench, entrants, rounds, crew.repeat_ms, _PROOF_DEADLINE_S)
 
-        crew.measure(work, lambda outcomes: shares.append(outcomes[1].share))
+        crew.measure(work, lambda outcomes: shares.append(outcomes[1].median_share))
 
     crew.compile(build, measure)
     while crew.busy:
