@@ -72,6 +72,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         records = options.records or tune(options, folder)[0]
+        if not records.exists():
+            note("tuning found nothing that is faster")
+            return 1
         if options.keep:
             shutil.copy(records, options.keep)
         print(f"{'network':14}{'before ms':>11}{'after ms':>11}{'onnxruntime':>13}", end="")
