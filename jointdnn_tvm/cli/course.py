@@ -10,7 +10,7 @@ from jointdnn_tvm.cli.console import Progress, note
 from jointdnn_tvm.cli.units import quantity
 
 if TYPE_CHECKING:
-    from jointdnn_tvm.training.tuning import StepTaken
+    from jointdnn_tvm.training.epochs import StepTaken
 
 
 class Course:

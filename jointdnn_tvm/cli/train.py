@@ -13,9 +13,9 @@ from jointdnn_tvm.cli.course import Course, row_text
 from jointdnn_tvm.cli.units import quantity
 
 if TYPE_CHECKING:
+    from jointdnn_tvm.training.epochs import StepTaken
     from jointdnn_tvm.training.step import TrainingStep
     from jointdnn_tvm.training.trainable import Trainable
-    from jointdnn_tvm.training.tuning import StepTaken
 
 HELP = "train a network further, on this machine or with a cloud"
 
@@ -134,9 +134,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, write the result, and return how it went."""
     from jointdnn_tvm.errors import DivergedError
     from jointdnn_tvm.training.batches import Batches
+    from jointdnn_tvm.training.epochs import train_epochs
     from jointdnn_tvm.training.examples import read_examples
     from jointdnn_tvm.training.score import score
-    from jointdnn_tvm.training.tuning import tune
     from jointdnn_tvm.training.write_onnx import check_can_write, write_onnx
 
     source = Path(args.model)
@@ -163,7 +163,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             train_places.keep(args, trainer, taken.number)
 
         try:
-            train_places.go_on_alone(trainer, lambda: tune(trainer, batches, rate, steps, took))
+            train_places.go_on_alone(
+                trainer, lambda: train_epochs(trainer, batches, rate, steps, took)
+            )
         except DivergedError as error:
             if trainer.steps:
                 write_onnx(source, trainer.weights(), args.out)

@@ -18,8 +18,8 @@ from jointdnn_tvm.errors import DeviceError, RunError
 if TYPE_CHECKING:
     from jointdnn_tvm.planning import Plan
     from jointdnn_tvm.runtime.trainer import Trainer as SavedTrainer
+    from jointdnn_tvm.training.epochs import Trainer
     from jointdnn_tvm.training.step import TrainingStep
-    from jointdnn_tvm.training.tuning import Trainer
 
 _BUNDLE, _SETTINGS = "bundle.jd", "settings.json"
 _NOT_OF_THE_RUN = {

@@ -46,7 +46,7 @@ class StepTaken:
     link_bytes: int
 
 
-def tune(
+def train_epochs(
     trainer: Trainer,
     batches: Batches,
     rate: Callable[[int], float],

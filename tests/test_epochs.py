@@ -12,8 +12,8 @@ import pytest
 from jointdnn_tvm.errors import DivergedError
 from jointdnn_tvm.network import TensorSpec
 from jointdnn_tvm.training.batches import Batches
+from jointdnn_tvm.training.epochs import StepTaken, train_epochs
 from jointdnn_tvm.training.examples import Examples
-from jointdnn_tvm.training.tuning import StepTaken, tune
 from tests.training_models import open_mlp
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +50,7 @@ def batches() -> Batches:
 
 def test_epochs() -> None:
     trainer, told = Counter(), list[StepTaken]()
-    tune(trainer, batches(), lambda step: 0.1 * step, 6, told.append)
+    train_epochs(trainer, batches(), lambda step: 0.1 * step, 6, told.append)
     assert trainer.seen == [batches().of(step)[0]["x"].tolist() for step in range(6)]
     assert trainer.rates == pytest.approx([0.1 * step for step in range(6)])
     assert [(s.number, s.epoch) for s in told] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
@@ -61,23 +61,23 @@ def test_epochs() -> None:
 
 def test_goes_on_where_it_was() -> None:
     whole, rest = Counter(), Counter(steps=4)
-    tune(whole, batches(), lambda step: 1.0, 6)
-    tune(rest, batches(), lambda step: 1.0, 6)
+    train_epochs(whole, batches(), lambda step: 1.0, 6)
+    train_epochs(rest, batches(), lambda step: 1.0, 6)
     assert rest.seen == whole.seen[4:]
-    tune(rest, batches(), lambda step: 1.0, 6)
+    train_epochs(rest, batches(), lambda step: 1.0, 6)
     assert rest.steps == 6
 
 
 def test_stops_where_a_step_is_not_taken() -> None:
     trainer, told = Counter(fails_at=3), list[StepTaken]()
     with pytest.raises(DivergedError):
-        tune(trainer, batches(), lambda step: 1.0, 6, told.append)
+        train_epochs(trainer, batches(), lambda step: 1.0, 6, told.append)
     assert trainer.steps == len(told) == 3
 
 
 def test_as_the_documentation_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs/training.md").read_text()
-    (code,) = [block.split("```")[0] for block in page.split("```python")[1:]]
+    code, *_ = [block.split("```")[0] for block in page.split("```python")[1:]]
     monkeypatch.chdir(tmp_path)
     open_mlp(tmp_path).rename("model.onnx")
     rng = np.random.default_rng(0)
