@@ -56,8 +56,8 @@ def make() -> None:
         _run("apt-get", "-q", "update")
         _run("apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    done = ROOT / _READY
-    if done.exists() and done.read_text() == version:
+    done, made_of = ROOT / _READY, " ".join((f"python{version}", *_wanted()))
+    if done.exists() and done.read_text() == made_of:
         return
     shutil.rmtree(ROOT, ignore_errors=True)
     system = ROOT / "system"
@@ -67,7 +67,7 @@ def make() -> None:
     _install(version)
     _write_python(version)
     _run(str(python()), "-c", "import tvm")
-    done.write_text(version)
+    done.write_text(made_of)
 
 
 def _debian_packages(*names: str) -> list[Path]:
@@ -94,14 +94,18 @@ def _debian_packages(*names: str) -> list[Path]:
 
 
 def _install(version: str) -> None:
-    """The phone's packages, in the versions that are installed here."""
-    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES]
+    """The phone's packages."""
     platforms = [f"--platform={platform}" for platform in _PLATFORMS]
     _run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--no-deps", "--only-binary=:all:", f"--python-version={version}", *platforms),
-        *("--target", str(ROOT / "packages"), *wanted, *_NEEDED_BY_THOSE),
+        *("--target", str(ROOT / "packages"), *_wanted(), *_NEEDED_BY_THOSE),
     )
+
+
+def _wanted() -> list[str]:
+    """In the versions that are installed here."""
+    return [f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES]
 
 
 def _write_python(version: str) -> None:
