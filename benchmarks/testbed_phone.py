@@ -6,6 +6,7 @@ It is a process of its own, so that it can be slowed down alone and put on one e
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from jointdnn_tvm.runtime.session import Session, open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 
 _EMULATED = {"budget_s": 6.0, "shortest_s": 0.05}  # it is stopped in a rhythm
+_OUT_OF_STEP_S = 0.008  # of computing, several times what it runs at a stretch
 
 
 class Phone:
@@ -76,14 +78,17 @@ class Phone:
         """Seconds of each query, and those of them that the phone's own stages took.
 
         One query goes before that is not counted (pages of weights, thread pool). At least so many
-        count, and no more once they took so many `seconds` or are `most`.
+        count, and no more once they took so many `seconds` or are `most`. Before each the phone
+        computes for a random moment, so that queries do not fall into step with what stops it.
         """
         session = self._session
         assert session is not None, "open a bundle first"
         session.run(self._inputs)
         taken: list[tuple[float, float]] = []
+        source = random.Random(0)
         began = time.perf_counter()
         while len(taken) < least or (len(taken) < most and time.perf_counter() < began + seconds):
+            _compute(source.uniform(0, _OUT_OF_STEP_S))
             self._own_s = 0.0
             self._bytes.update(up=0, down=0)
             started = time.perf_counter()
@@ -106,6 +111,13 @@ class Phone:
     def close(self) -> None:
         """End the session."""
         self._open.close()
+
+
+def _compute(seconds: float) -> None:
+    """Keep the processor busy for so long."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
 
 
 def main() -> None:

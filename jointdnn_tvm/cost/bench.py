@@ -29,6 +29,7 @@ NO_SENSOR = "no sensor that can be used"
 _FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
 _UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
 _WEIGHTY_REPEATS, _WEIGHTY_MS = 40, 2000
+_WEIGHTY_TIMES = 4  # as long as another repeat: a median of few rounds of a rhythm is one or other
 _ATTEMPTS = 3  # to open a session, or to load a library, on a device that goes away meanwhile
 
 
@@ -190,11 +191,12 @@ class Bench:
     def _times(self, machine: Any, workload: Workload) -> Sequence[float]:
         machine.set_input(workload.function, *map(self.tensor, workload.arguments))
         config = self._config
-        first = self.timer(machine, config.number, config.repeat + 1, config.min_repeat_ms)
+        shortest_ms = config.min_repeat_ms * (_WEIGHTY_TIMES if workload.weighty else 1)
+        first = self.timer(machine, config.number, config.repeat + 1, shortest_ms)
         times = list(first(workload.function).results)[1:]
         if not _is_time(times):
             return times
-        number = max(config.number, round(1e-3 * config.min_repeat_ms / statistics.median(times)))
+        number = max(config.number, round(1e-3 * shortest_ms / statistics.median(times)))
         more = self.timer(machine, number, 1, 0)
         most, budget_ms, fewest = config.max_repeat, config.budget_ms, config.repeat
         if workload.weighty:
