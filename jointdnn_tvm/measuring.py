@@ -312,7 +312,10 @@ class _Bench:
                 for library in libraries
             ]
             return measure_on_all(
-                [batch for batch in batches if batch.workloads],
+                sorted(
+                    (batch for batch in batches if batch.workloads),
+                    key=lambda batch: not batch.workloads[0].weighty,  # those first
+                ),
                 list(sessions),
                 partial(self.devices.request, self.side),
                 self.profile.kind,

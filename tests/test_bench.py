@@ -103,7 +103,7 @@ def test_what_others_rest_on_is_timed_for_longer(tmp_path: Path, library: Path) 
     with device_server(tmp_path) as (_, address):
         assert _measured(library, address, QUICK).repeats == QUICK.repeat
         weighty = replace(PRODUCT, weighty=True)
-        assert _measured(library, address, QUICK, weighty).repeats >= 40
+        assert _measured(library, address, QUICK, weighty).repeats >= 10
 
 
 def test_no_energy_where_nobody_asks_or_nothing_is(tmp_path: Path, library: Path) -> None:

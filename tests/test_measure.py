@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tvm.runtime.vm import VirtualMachine
 from jointdnn_tvm.cost.bench import Bench, EvaluatorConfig, Workload
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.device import SOURCE, Device
-from jointdnn_tvm.cost.measure import Batch, Reference, measure
+from jointdnn_tvm.cost.measure import Batch, Reference, Weighty, measure
 from jointdnn_tvm.deploy.server_process import ServerProcess
 from jointdnn_tvm.errors import CostError, DeviceError
 from jointdnn_tvm.runtime.address import Address
@@ -136,7 +137,9 @@ def test_a_library_for_another_machine(
 def test_a_flushed_cache_takes_longer(device: tuple[ServerProcess, Address], library: Path) -> None:
     found: dict[bool, Measurement] = {}
     for flush in (False, True):
-        config = EvaluatorConfig(number=5, repeat=5, min_repeat_ms=0, enable_cpu_cache_flush=flush)
+        config = EvaluatorConfig(
+            number=5, repeat=21, max_repeat=21, min_repeat_ms=0, enable_cpu_cache_flush=flush
+        )
         open_session = partial(connect, device[1], deadline_s=20)
 
         bench = Bench(open_session, "cpu", config)
@@ -205,6 +208,30 @@ def test_a_hiccup_is_no_change() -> None:
 
 def test_a_device_lost_at_a_check_is_opened_again() -> None:
     assert drift(ScriptedBench(1.0, None, 1.0), 3) == 0
+
+
+@pytest.mark.parametrize("batches", range(4))
+def test_what_is_weighty_is_a_median_of_times_apart(batches: int) -> None:
+    bench = ScriptedBench(1.0, 2.0, *([2.1, 2.2] if batches == 3 else []))
+    weighty = Weighty(Path("whole.so"), PRODUCT, bench.device, steady(3.0))
+    for _ in range(batches):
+        weighty.time_again(bench, 60)
+    latency_s = 2.1 if batches == 3 else 2.0
+    assert weighty.measurement(bench, 60).latency_s == latency_s
+    assert bench.times == []
+
+
+def test_another_device_does_not_time_what_is_weighty() -> None:
+    weighty = Weighty(Path("whole.so"), PRODUCT, Device("other phone"), steady(3.0))
+    assert weighty.measurement(ScriptedBench(), 60) == steady(3.0)
+
+
+def test_weighty_workloads_are_handed_over_once(
+    device: tuple[ServerProcess, Address], library: Path
+) -> None:
+    found = _measure([replace(PRODUCT, weighty=True), NAP], library, device[1])
+    assert found["product"].repeats >= 10
+    assert found["nap"].reason is None
 
 
 def test_what_is_not_steady_is_no_reference() -> None:

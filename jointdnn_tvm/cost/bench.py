@@ -28,7 +28,7 @@ from jointdnn_tvm.runtime.remote import RemoteSession, told_by_device
 NO_SENSOR = "no sensor that can be used"
 _FLUSH_BYTES = 64 << 20  # over any last-level cache that one core fills
 _UPLOAD_S_PER_BYTE = 1e-6  # a twentieth of the usual rate
-_WEIGHTY_REPEATS, _WEIGHTY_MS = 40, 2000
+_WEIGHTY_FEWEST, _WEIGHTY_REPEATS, _WEIGHTY_MS = 10, 40, 2000
 _WEIGHTY_TIMES = 4  # as long as another repeat: a median of few rounds of a rhythm is one or other
 _ATTEMPTS = 3  # to open a session, or to load a library, on a device that goes away meanwhile
 
@@ -200,7 +200,7 @@ class Bench:
         more = self.timer(machine, number, 1, 0)
         most, budget_ms, fewest = config.max_repeat, config.budget_ms, config.repeat
         if workload.weighty:
-            most, budget_ms, fewest = _WEIGHTY_REPEATS, _WEIGHTY_MS, _WEIGHTY_REPEATS
+            most, budget_ms, fewest = _WEIGHTY_REPEATS, _WEIGHTY_MS, _WEIGHTY_FEWEST
         budget_s = 1e-3 * budget_ms / number
         return until_steady(
             times, lambda: more(workload.function).results[0], most, budget_s, fewest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jointdnn_tvm.cost.bench import Bench, EvaluatorConfig, Workload
@@ -15,6 +15,7 @@ DRIFT = 0.05
 """A device whose speed changes by more does not run as it did when measuring began."""
 
 _CHECKS = 2
+_TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,31 @@ def measure(
     before that counts as its own failure. `device_kind` is that of the target, such as ``cpu`` or
     ``cuda``. `deadline_s` bounds each workload.
 
+    What is weighty is timed again after each batch, three times at least, and the median handed
+    over in the end: a moment in which the device was busy is outvoted. So it belongs into the first
+    batch.
+
     Between the batches the first workload is timed again: returns the largest change of its time,
     as a share of the first, such as 0.1 for a device that got 10 % slower.
 
     DeviceError when no session can be had, CostError when a library does not load.
     """
     bench = Bench(connect, device_kind, config or EvaluatorConfig())
-    reference = Reference()
+    reference, weighty = Reference(), list[Weighty]()
     try:
         for batch in batches:
             for workload in batch.workloads:
                 measurement = _measure(bench, batch.library, workload, deadline_s)
+                if workload.weighty and measurement.latency_s is not None:
+                    weighty.append(Weighty(batch.library, workload, bench.device, measurement))
+                    continue
                 record(workload, measurement, bench.device)
                 reference.offer(bench.device, batch.library, workload, measurement)
+            for each in weighty:
+                each.time_again(bench, deadline_s)
             reference.check(bench, deadline_s)
+        for each in weighty:
+            record(each.workload, each.measurement(bench, deadline_s), each.device)
     finally:
         bench.close()
     return reference.drift
@@ -67,6 +79,35 @@ def _measure(bench: Bench, library: Path, workload: Workload, deadline_s: float)
         if not bench.alive:
             bench.reopen()
     return measurement
+
+
+@dataclass
+class Weighty:
+    """One that is timed several times, apart from each other."""
+
+    library: Path
+    workload: Workload
+    device: Device
+    first: Measurement
+    again: list[Measurement] = field(default_factory=list)
+
+    def time_again(self, bench: Bench, deadline_s: float) -> None:
+        """Time it once more, where it is the same device still."""
+        if bench.device != self.device:
+            return
+        timed = bench.time(self.library, self.workload, deadline_s)
+        if not bench.alive:
+            bench.reopen()
+        if timed.latency_s is not None:
+            self.again.append(timed)
+
+    def measurement(self, bench: Bench, deadline_s: float) -> Measurement:
+        """The median of an odd number of times, three at least where the device allows it."""
+        missing = max(_TIMES - 1 - len(self.again), len(self.again) % 2)
+        for _ in range(missing):
+            self.time_again(bench, deadline_s)
+        timed = sorted([self.first, *self.again], key=lambda m: m.latency_s or 0.0)
+        return replace(timed[(len(timed) - 1) // 2], energy=self.first.energy)
 
 
 class Reference:
