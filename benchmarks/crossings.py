@@ -30,7 +30,7 @@ from known_networks import network_file_of_shape
 from picture_files import NAMES, register
 from prediction import Lab, Site, measure_costs, site_on, write
 from real_activations import SHAPES, network_input, pictures
-from testbed import KEY, ONE_THREAD, SLOWDOWN, find_bed, on_signals
+from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cost.table import CostTable
@@ -108,19 +108,12 @@ def run_in_turns(
 ) -> dict[str, Row]:
     """Seconds of each bundle's queries, of the phone's stages in them, and bytes that crossed."""
     found: dict[str, Row] = {name: {"seconds": [], "own_s": []} for name in bundles}
-    for bundle in bundles.values():
-        site.cloud.give(*bundle.glob("cloud*"))
-    for done in range(rounds):
-        print(f"round {done + 1} of {rounds}", file=sys.stderr, flush=True)
-        for name, bundle in bundles.items():
-            where = {"bundle": str(bundle), "cloud": str(site.address), "key": KEY}
-            site.phone.do("open", **where, inputs=str(inputs))
-            with site.phone.slowed(site.lab.slowdown):
-                queries = site.phone.do("run", least=_QUERIES, most=_QUERIES, seconds=0)
-            found[name] |= site.phone.do("crossed")
-            site.phone.do("close")
-            found[name]["seconds"] += [query_s for query_s, _ in queries]
-            found[name]["own_s"] += [own_s for _, own_s in queries]
+    queries = {"least": _QUERIES, "most": _QUERIES, "seconds": 0}
+    for turn in site.in_turns(bundles, inputs, rounds, **queries):
+        row = found[turn.bundle]
+        row |= turn.crossed
+        row["seconds"] += [query_s for query_s, _ in turn.queries]
+        row["own_s"] += [own_s for _, own_s in turn.queries]
     return found
 
 

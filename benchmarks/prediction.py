@@ -11,11 +11,11 @@ JSON file are kept, so that a run that was broken off goes on where it was.
 A random plan hands over between the sides at one to five places, drawn from the execution order;
 one whose bytes alone keep the link busy for over 8 s is drawn again.
 
-Plans with the same placement are the same program: it is measured once, and they share the row.
-The machine may be shared: where that is allowed, what is timed goes before other processes, and
-what these used meanwhile stands in the row. A row whose second half of queries takes over 5 %
-more or less than its first is run again, once, and the steadiest is kept; so is the path's timing
-while it strays by more from its line. The prediction has no part in that.
+Plans with the same placement and codecs are the same program: it is measured once, and they share
+the row. All programs of a network and a link run in turns, three rounds; a row is the median of its
+rounds, so that a moment in which the machine was slow is outvoted. Where that is allowed, what is
+timed goes before other processes; what these used meanwhile stands in the row. The path is timed
+again, once, where it strays by over 5 % from its line. The prediction has no part in that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -74,7 +74,8 @@ RANDOM = 5
 _MOST_ON_LINK_S = 8.0
 _MOST_SWITCHES = 5
 _STEADY, _ATTEMPTS = 0.05, 2
-_LEAST, _MOST, _RUN_S = 3, 40, 2.0
+_ROUNDS = 3
+_LEAST, _MOST, _RUN_S = 1, 16, 0.8  # queries of a round, and their time together
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
 
 Row = dict[str, Any]
@@ -137,22 +138,6 @@ def middle_mean(values: Sequence[float]) -> float:
     return statistics.fmean(ordered[outside : len(ordered) - outside])
 
 
-def steadily(work: Callable[[], list[Any]], seconds: Callable[[Any], float]) -> tuple[Any, int]:
-    """Do it until its second half takes what its first one does, twice at most.
-
-    Returns the one in which they differ least, and how often it was done.
-    """
-    tries: list[tuple[float, list[Any]]] = []
-    while len(tries) < _ATTEMPTS and (not tries or min(tries)[0] > _STEADY):
-        found = work()
-        half = len(found) // 2
-        first, second = (
-            middle_mean([*map(seconds, part)]) for part in (found[:half], found[half:])
-        )
-        tries.append((abs(second / first - 1), found))
-    return min(tries, key=lambda attempt: attempt[0])[1], len(tries)
-
-
 def measure_costs(lab: Lab, network: Network) -> CostTable:
     """Measure every group anew."""
     with ExitStack() as stack:
@@ -162,6 +147,18 @@ def measure_costs(lab: Lab, network: Network) -> CostTable:
         report = stack.enter_context(progress())
         found = jd.Devices(str(devices.tracker), devices.mobile_key, devices.cloud_key)
         return jd.measure(network, devices=found, database=Path(folder) / "costs", progress=report)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Some queries of one bundle: seconds of each and of the phone's part in it."""
+
+    bundle: str
+    queries: list[tuple[float, float]]
+    crossed: Mapping[str, int]
+    """Bytes of the messages of the last query, by direction."""
+    foreign_cores: float
+    """What other processes used meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -190,18 +187,29 @@ class Site:
         )
         return ProbedPath(found, Transfer.of(times))
 
-    def run(self, bundle: Path, inputs: Path) -> tuple[list[tuple[float, float]], int]:
-        """Seconds of each query of a bundle, and of the phone's part in them; how often tried."""
-        self.cloud.give(*bundle.glob("cloud*"))
-        where = {"bundle": str(bundle), "cloud": str(self.address), "key": KEY}
-        self.phone.do("open", **where, inputs=str(inputs))
-        with self.phone.slowed(self.lab.slowdown):
-            found = steadily(
-                lambda: list(self.phone.do("run", least=_LEAST, most=_MOST, seconds=_RUN_S)),
-                lambda query: float(query[0]),
-            )
-        self.phone.do("close")
-        return found
+    def in_turns(
+        self, bundles: Mapping[str, Path], inputs: Path, rounds: int, **run: float
+    ) -> Iterator[Turn]:
+        """Run bundles one after the other, round after round; `run` says how many queries.
+
+        So what else the machine does for a while hits all alike, and one round of each.
+        """
+        for bundle in bundles.values():
+            self.cloud.give(*bundle.glob("cloud*"))
+        where = {"cloud": str(self.address), "key": KEY, "inputs": str(inputs)}
+        for done in range(rounds):
+            print(f"round {done + 1} of {rounds}", file=sys.stderr, flush=True)
+            for name, bundle in bundles.items():
+                self.phone.do("open", bundle=str(bundle), **where)
+                load = ForeignLoad()
+                with self.phone.slowed(self.lab.slowdown):
+                    queries = self.phone.do("run", **run)
+                foreign_cores = load.cores()
+                crossed = self.phone.do("crossed")
+                self.phone.do("close")
+                yield Turn(
+                    name, [(query_s, own_s) for query_s, own_s in queries], crossed, foreign_cores
+                )
 
 
 def _stray(times: PathTimes) -> float:
@@ -235,26 +243,34 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
             about["probed"] = [probed.uplink_bps, probed.downlink_bps, probed.rtt_s]
             about["transfer"] = asdict(path.transfer) if path.transfer else None
             print(json.dumps(about), file=sys.stderr)
-            run: dict[str, Row] = {}
-            for plan_name, plan in plans_for(network, path.applied_to(costs), probed).items():
-                program = json.dumps([plan.answer.placement, plan.answer.codecs])
-                if program not in run:
-                    file = lab.folder / f"{name}-{link_name}-{plan_name}.jd"
-                    bundle = jd.build(network, plan, fallback=False).save(file)
-                    load = ForeignLoad()
-                    queries, attempts = site.run(bundle, inputs)
-                    run[program] = _row(plan, queries) | {
-                        "program_of": plan_name,
-                        "attempts": attempts,
-                        "foreign_cores": load.cores(),
-                        "load_average": os.getloadavg()[0],
-                    }
-                yield {**about, "plan": plan_name, **run[program]}
+            plans = plans_for(network, path.applied_to(costs), probed)
+            programs: dict[str, str] = {}
+            for plan_name, plan in plans.items():
+                programs.setdefault(_program(plan), plan_name)
+            bundles = {
+                plan_name: jd.build(network, plans[plan_name], fallback=False).save(
+                    lab.folder / f"{name}-{link_name}-{plan_name}.jd"
+                )
+                for plan_name in programs.values()
+            }
+            run = {"least": _LEAST, "most": _MOST, "seconds": _RUN_S}
+            turns = list(site.in_turns(bundles, inputs, _ROUNDS, **run))
+        for plan_name, plan in plans.items():
+            program = programs[_program(plan)]
+            own = [turn for turn in turns if turn.bundle == program]
+            yield {**about, "plan": plan_name, "program_of": program, **_row(plan, own)}
 
 
-def _row(plan: Plan, queries: Sequence[tuple[float, float]]) -> Row:
-    seconds = [query_s for query_s, _ in queries]
-    measured_s, answer = middle_mean(seconds), plan.answer
+def _program(plan: Plan) -> str:
+    """Plans of which this is equal are built into the same program."""
+    return json.dumps([plan.answer.placement, plan.answer.codecs])
+
+
+def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
+    answer = plan.answer
+    of_rounds = [middle_mean([query_s for query_s, _ in turn.queries]) for turn in turns]
+    own_s = [middle_mean([own_s for _, own_s in turn.queries]) for turn in turns]
+    measured_s = statistics.median(of_rounds)
     sides = list(answer.placement.values())
     metrics = evaluate(plan.problem, answer.placement)
     sizes = {t.name: t.size_bytes for t in plan.problem.tensors}
@@ -267,10 +283,11 @@ def _row(plan: Plan, queries: Sequence[tuple[float, float]]) -> Row:
         "predicted_s": answer.latency_s,
         "measured_s": measured_s,
         "error": answer.latency_s / measured_s - 1,
-        "least_s": min(seconds),
-        "queries": len(seconds),
+        "rounds_s": of_rounds,
+        "queries": sum(len(turn.queries) for turn in turns),
+        "foreign_cores": max(turn.foreign_cores for turn in turns),
         "predicted_mobile_s": mobile_s,
-        "measured_mobile_s": middle_mean([own_s for _, own_s in queries]),
+        "measured_mobile_s": statistics.median(own_s),
         "predicted_cloud_s": answer.cloud_s,
         "up_bytes": sum(sizes[t] for t in metrics.up),
         "down_bytes": sum(sizes[t] for t in metrics.down),
@@ -308,14 +325,14 @@ def table(rows: Sequence[Row]) -> str:
     """The rows for people."""
     lines = [
         f"{'network':12}{'link':16}{'plan':13}{'predicted':>12}{'measured':>12}{'error':>8}"
-        f"{'switches':>10}{'queries':>9}{'others':>8}{'load':>6}"
+        f"{'switches':>10}{'queries':>9}{'others':>8}"
     ]
     for row in rows:
         lines.append(
             f"{row['network']:12}{row['link']:16}{row['plan']:13}"
             f"{row['predicted_s'] * 1e3:9.2f} ms{row['measured_s'] * 1e3:9.2f} ms"
             f"{row['error']:8.1%}{row['switches']:10}{row['queries']:9}"
-            f"{row['foreign_cores']:8.2f}{row['load_average']:6.1f}"
+            f"{row['foreign_cores']:8.2f}"
         )
     found = summary(rows)
     lines.append(
