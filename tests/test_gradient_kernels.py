@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[Shape]]] = {
 }
 
 
-@pytest.mark.parametrize("profile", ["host", "avx2"])
+@pytest.mark.parametrize("profile", ["host", pytest.param("avx2", marks=pytest.mark.slow)])
 def test_gradients(profile: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     functions, drawn = {}, {}

@@ -14,8 +14,8 @@ from jointdnn_tvm.cli import main
 from tests.networks import LIGHT, SHAPES, light_network, trained_network
 from tests.pictures import page_of_text
 
-FAST = ("pnet", "rnet", "onet", "ppocr_cls")
-SLOW = ("ppocr_rec", "ppocr_det", "opennsfw")
+FAST = ("pnet", "rnet")
+SLOW = ("onet", "ppocr_cls", "ppocr_rec", "ppocr_det", "opennsfw")
 
 Command = Callable[..., dict[str, Any]]
 
