@@ -31,6 +31,7 @@ from picture_files import NAMES, register
 from prediction import Lab, Site, measure_costs, site_on, write
 from real_activations import SHAPES, network_input, pictures
 from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
+from undisturbed import awake
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cost.table import CostTable
@@ -225,6 +226,7 @@ def main() -> int:
     rows: list[Row] = []
     with on_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
+        stack.enter_context(awake())
         bed = stack.enter_context(find_bed(options.user_space))
         programs = {"server": (_FILES, "device"), "phone": (_FILES, "phone")}
         lab = Lab(bed, options.slowdown, folder, **programs)

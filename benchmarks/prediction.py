@@ -30,6 +30,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ from testbed import (
     Phone,
     find_bed,
     on_signals,
-    urgent,
 )
+from undisturbed import awake, urgent
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cli.console import progress
@@ -63,6 +64,7 @@ from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.probing import ProbedPath
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import PathTimes
+from jointdnn_tvm.samples import Samples
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 NETWORKS = ("opennsfw", "ppocr_rec", "ppocr_det", "ddddocr_det")
@@ -75,6 +77,7 @@ _MOST_ON_LINK_S = 8.0
 _MOST_SWITCHES = 5
 _STEADY, _ATTEMPTS = 0.05, 2
 _ROUNDS = 3
+_VIEWS = (1, 2)  # of the input, from which plans know how small its tensors get
 _LEAST, _MOST, _RUN_S = 1, 16, 0.8  # queries of a round, and their time together
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
 
@@ -92,16 +95,20 @@ class Lab:
     phone: Sequence[str] = PHONE
 
 
-def plans_for(network: Network, costs: CostTable, link: LinkProfile) -> dict[str, Plan]:
-    """The plans of one network on one link, by name."""
-    problem = jd.plan(network, costs, link=link).problem
+def plans_for(
+    network: Network, costs: CostTable, link: LinkProfile, samples: Samples
+) -> dict[str, Plan]:
+    """The plans of one network on one link, by name; samples say how small tensors get."""
+    codecs = jd.offer_codecs(network, costs, calibrate=samples)
+    planned = partial(jd.plan, network, costs, link=link, codecs=codecs)
+    problem = planned().problem
     named = {"mobile-only": "mobile-only", "cloud-only": "cloud-only", "joint": "auto"}
-    plans = {name: jd.plan(network, costs, link=link, placement=p) for name, p in named.items()}
+    plans = {name: planned(placement=p) for name, p in named.items()}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(1, RANDOM + 1):
             file = Path(folder) / f"{seed}.json"
             file.write_text(json.dumps(random_placement(problem, seed)))
-            plans[f"random-{seed}"] = jd.plan(network, costs, link=link, placement=str(file))
+            plans[f"random-{seed}"] = planned(placement=str(file))
     return plans
 
 
@@ -119,6 +126,13 @@ def random_placement(problem: Problem, seed: int) -> dict[str, str]:
             placement[name] = SIDES[side]
         if _on_link_s(problem, placement) <= _MOST_ON_LINK_S:
             return placement
+
+
+def other_inputs(name: str, network: Network) -> Samples:
+    """Inputs of the same kind as that of the queries."""
+    views = [network_inputs(name, network.inputs, view).values() for view in _VIEWS]
+    inputs = tuple(dict(zip(network.graph.inputs, view, strict=True)) for view in views)
+    return Samples(inputs, True, f"{len(inputs)} inputs other than that of the queries")
 
 
 def _on_link_s(problem: Problem, placement: Mapping[str, str]) -> float:
@@ -232,6 +246,7 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
     """The rows of one network."""
     inputs = lab.folder / f"{name}.npz"
     np.savez(inputs, **network_inputs(name, network.inputs))
+    samples = other_inputs(name, network)
     for link_name in links:
         costs = measure_costs(lab, network)  # anew: the machine may have got busier
         corrections = {s: costs.correction(network.graph, s) for s in SIDES}
@@ -243,7 +258,7 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
             about["probed"] = [probed.uplink_bps, probed.downlink_bps, probed.rtt_s]
             about["transfer"] = asdict(path.transfer) if path.transfer else None
             print(json.dumps(about), file=sys.stderr)
-            plans = plans_for(network, path.applied_to(costs), probed)
+            plans = plans_for(network, path.applied_to(costs), probed, samples)
             programs: dict[str, str] = {}
             for plan_name, plan in plans.items():
                 programs.setdefault(_program(plan), plan_name)
@@ -289,6 +304,7 @@ def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
         "predicted_mobile_s": mobile_s,
         "measured_mobile_s": statistics.median(own_s),
         "predicted_cloud_s": answer.cloud_s,
+        "codecs": dict(answer.codecs),
         "up_bytes": sum(sizes[t] for t in metrics.up),
         "down_bytes": sum(sizes[t] for t in metrics.down),
         "groups_on_mobile": sides.count("mobile"),
@@ -368,6 +384,7 @@ def main() -> int:
     rows: list[Row] = json.loads(options.json.read_text()) if options.json.exists() else []
     with on_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
+        stack.enter_context(awake())
         bed = stack.enter_context(find_bed(options.user_space))
         lab = Lab(bed, options.slowdown, folder)
         print(f"EMULATED: {lab.bed.how}; the phone is slowed {lab.slowdown:g}x", file=sys.stderr)

@@ -22,7 +22,8 @@ from typing import Any
 
 from foreign_load import ForeignLoad
 from known_networks import network_file, network_inputs, network_names
-from testbed import ONE_THREAD, urgent
+from testbed import ONE_THREAD
+from undisturbed import urgent
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cli.console import progress

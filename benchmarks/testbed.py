@@ -29,6 +29,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from undisturbed import awake, urgent
+
 from jointdnn_tvm.deploy.file_cache import FileCache
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
 from jointdnn_tvm.deploy.server_process import ServerProcess
@@ -340,24 +342,6 @@ class Phone:
 
 
 @contextmanager
-def urgent(priority: int = 1) -> Iterator[None]:
-    """What this thread starts meanwhile goes before all others, where the user may ask for that.
-
-    On a shared machine others then take some of the caches, and half a core's arithmetic where two
-    processors are one core, but no time. (Niceness would not do: it counts within a session.)
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
-    except PermissionError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-
-
-@contextmanager
 def on_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the program as Ctrl-C does, so that what it made is removed."""
 
@@ -384,6 +368,7 @@ def main() -> int:
     link = load_link(options.link)
     with on_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
+        stack.enter_context(awake())
         bed = stack.enter_context(find_bed(options.user_space))
         cloud = stack.enter_context(Cloud(bed, folder))
         phone = stack.enter_context(Phone(bed))
