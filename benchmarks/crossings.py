@@ -7,8 +7,9 @@ Trained networks see photographs; half of these choose the codecs, the other hal
 Cloud-only sends the input as floats, by the codecs that plans have, and as a user would: the
 picture's own PNG or JPEG file, whose making is timed (see `picture_files.py`). Costs are measured
 on device servers on loopback and the path on the test bed, as in `prediction.py`; then all plans
-run in turns, round after round, so that what else the machine does hits all alike. Bytes are those
-of the messages. The last lines hold joint plans against the best cloud-only row within their error.
+run in turns, round after round, so that what else the machine does hits all alike, equal plans
+as one program. Bytes are those of the messages. The last lines hold joint plans against the best
+cloud-only row within their error.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from known_networks import network_file_of_shape
 from picture_files import NAMES, register
-from prediction import Lab, Site, measure_costs, site_on, write
+from prediction import Lab, Site, measure_costs, middle_mean, programs_of, site_on, write
 from real_activations import SHAPES, network_input, pictures
 from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
 from undisturbed import awake
@@ -131,29 +132,31 @@ def rows_of(lab: Lab, name: str, links: Sequence[str], max_error: float, rounds:
     for link in links:
         with site_on(lab, load_link(link)) as site:
             plans = plans_for(network, costs, site, offers)
+            programs = programs_of(plans)
             bundles = {
-                plan_name: jd.build(network, plan, fallback=False).save(
+                plan_name: jd.build(network, plans[plan_name], fallback=False).save(
                     lab.folder / f"{name}-{link}-{index}.jd"
                 )
-                for index, (plan_name, plan) in enumerate(plans.items())
+                for index, plan_name in enumerate(dict.fromkeys(programs.values()))
             }
             measured = run_in_turns(site, bundles, inputs, rounds)
         for plan_name, plan in plans.items():
             about = {"network": name, "link": link, "slowdown": lab.slowdown, "bed": lab.bed.how}
             error = error_of(plan, offers)
-            rows.append({**about, **_row(plan_name, plan, error, measured[plan_name])})
+            about["program_of"] = programs[plan_name]
+            rows.append({**about, **_row(plan_name, plan, error, measured[programs[plan_name]])})
     return rows
 
 
 def _row(name: str, plan: Plan, error: float | None, measured: Row) -> Row:
     sides = list(plan.answer.placement.values())
-    low, middle, high = statistics.quantiles(measured["seconds"], n=4, method="inclusive")
+    low, _, high = statistics.quantiles(measured["seconds"], n=4, method="inclusive")
     return {
         "plan": name,
         "predicted_s": None if name.endswith(NAMES) else plan.answer.latency_s,
-        "measured_s": middle,
+        "measured_s": middle_mean(measured["seconds"]),
         "quartiles_s": [low, high],
-        "own_s": statistics.median(measured["own_s"]),
+        "own_s": middle_mean(measured["own_s"]),
         "up_bytes": measured["up"],
         "down_bytes": measured["down"],
         "error": error,

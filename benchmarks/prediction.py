@@ -259,26 +259,26 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
             about["transfer"] = asdict(path.transfer) if path.transfer else None
             print(json.dumps(about), file=sys.stderr)
             plans = plans_for(network, path.applied_to(costs), probed, samples)
-            programs: dict[str, str] = {}
-            for plan_name, plan in plans.items():
-                programs.setdefault(_program(plan), plan_name)
+            programs = programs_of(plans)
             bundles = {
                 plan_name: jd.build(network, plans[plan_name], fallback=False).save(
                     lab.folder / f"{name}-{link_name}-{plan_name}.jd"
                 )
-                for plan_name in programs.values()
+                for plan_name in dict.fromkeys(programs.values())
             }
             run = {"least": _LEAST, "most": _MOST, "seconds": _RUN_S}
             turns = list(site.in_turns(bundles, inputs, _ROUNDS, **run))
         for plan_name, plan in plans.items():
-            program = programs[_program(plan)]
+            program = programs[plan_name]
             own = [turn for turn in turns if turn.bundle == program]
             yield {**about, "plan": plan_name, "program_of": program, **_row(plan, own)}
 
 
-def _program(plan: Plan) -> str:
-    """Plans of which this is equal are built into the same program."""
-    return json.dumps([plan.answer.placement, plan.answer.codecs])
+def programs_of(plans: Mapping[str, Plan]) -> dict[str, str]:
+    """For each plan the name of the first one that is built into the same program."""
+    first: dict[str, str] = {}
+    built = {name: json.dumps([p.answer.placement, p.answer.codecs]) for name, p in plans.items()}
+    return {name: first.setdefault(key, name) for name, key in built.items()}
 
 
 def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
