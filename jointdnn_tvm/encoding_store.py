@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jointdnn_tvm import codec
+from jointdnn_tvm.cost.codec_times import Effort
 from jointdnn_tvm.cost.table import Encoding, Encodings
 from jointdnn_tvm.host_network import Sample
 from jointdnn_tvm.kernel_store import open_kernel_store
@@ -26,19 +27,25 @@ def kept_encodings(
         path = store.get(key)
         if path is None:
             path = store.put(key, lambda place: _write(Path(place), find()))
-        sizes = json.loads(path.read_bytes())
+        kept = json.loads(path.read_bytes())
     return {
-        tensor: {name: Encoding(size) for name, size in codecs.items()}
-        for tensor, codecs in sizes.items()
+        tensor: {
+            name: Encoding(size_bytes, effort=Effort(*effort))
+            for name, (size_bytes, *effort) in codecs.items()
+        }
+        for tensor, codecs in kept.items()
     }
 
 
 def _write(place: Path, encodings: Encodings) -> None:
-    sizes = {
-        tensor: {name: encoding.size_bytes for name, encoding in codecs.items()}
+    kept = {
+        tensor: {
+            name: [encoding.size_bytes, encoding.effort.encode, encoding.effort.decode]
+            for name, encoding in codecs.items()
+        }
         for tensor, codecs in encodings.items()
     }
-    place.write_text(json.dumps(sizes))
+    place.write_text(json.dumps(kept))
 
 
 def _digest(network: Network, samples: Sequence[Sample]) -> str:

@@ -14,6 +14,7 @@ from jointdnn_tvm.codec.channels import is_image
 from jointdnn_tvm.codec.quantise import clipped, dequantise, grid_over, quantise
 from jointdnn_tvm.codec.registry import CODECS, UNIFORM, decode_tensor, encode_tensor
 from jointdnn_tvm.cost.table import Encoding, Encodings
+from jointdnn_tvm.encoding_effort import effort_of
 from jointdnn_tvm.graph import Tensor
 from jointdnn_tvm.host_network import HostNetwork, Sample
 
@@ -33,7 +34,7 @@ def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
         arrays = [run[tensor.name] for run in runs]
         sizes = {codec: _median_bytes(codec, None, arrays) for codec in exact_codecs(tensor)}
         found[tensor.name] = {
-            codec: Encoding(size)
+            codec: Encoding(size, effort=effort_of(codec, arrays[0]))
             for codec, size in sizes.items()
             if size < _WORTH * tensor.size_bytes
         }
@@ -81,7 +82,10 @@ def _within(
         answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]
         error = judge.compare(answers).error
         if error <= budget:
-            found[codec] = Encoding(size, error, in_module)
+            by_host = (codec, arrays[0])
+            if in_module is not None:
+                by_host = (in_module.codec, indices_of(arrays[0], in_module))
+            found[codec] = Encoding(size, error, in_module, effort_of(*by_host))
             smallest = size
     return found
 

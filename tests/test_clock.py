@@ -12,22 +12,23 @@ from jointdnn_tvm.errors import CodecError
 
 @pytest.mark.parametrize("name", sorted(CODECS.keys() - {NONE}))
 def test_every_codec_has_a_time(name: str) -> None:
-    encode_s, decode_s = clock.time_codec(name, 1 << 12, 1.0, 0.0)
+    encode_s, decode_s = clock.time_codec(name, 1 << 12, 0.0)
     assert encode_s > 0
     assert decode_s > 0
 
 
 @pytest.mark.parametrize("name", sorted(CODECS.keys() - {NONE}))
 def test_probes_are_of_the_codecs_kind(name: str) -> None:
-    """They are encoded by the codec itself, and get smaller with fewer numbers that are not 0."""
-    dense, sparse = (encode_tensor(name, clock.probe(name, 1 << 14, s)) for s in (1.0, 1 / 64))
-    assert read_frame(dense).codec == read_frame(sparse).codec == name
-    assert len(sparse) < 0.5 * len(dense)
+    """They are encoded by the codec itself, and get smaller."""
+    probe = clock.probe(name, 1 << 14)
+    frame = encode_tensor(name, probe)
+    assert read_frame(frame).codec == name
+    assert len(frame) < 0.9 * probe.nbytes
 
 
 def test_unknown_codec() -> None:
     with pytest.raises((CodecError, KeyError)):
-        clock.time_codec("u7", 1 << 12, 1.0, 0.0)
+        clock.time_codec("u7", 1 << 12, 0.0)
 
 
 def test_calls_are_repeated_until_they_last(monkeypatch: pytest.MonkeyPatch) -> None:

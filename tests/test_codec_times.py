@@ -12,15 +12,20 @@ import pytest
 
 from jointdnn_tvm import codec
 from jointdnn_tvm.codec.clock import probe
-from jointdnn_tvm.codec.registry import CODECS, NONE, encode_tensor
+from jointdnn_tvm.codec.registry import CODECS, NONE
 from jointdnn_tvm.cost import codec_times as subject
-from jointdnn_tvm.cost.codec_times import codec_times, codec_workloads, measure_codecs
+from jointdnn_tvm.cost.codec_times import (
+    Seconds,
+    codec_times,
+    codec_workloads,
+    measure_codecs,
+)
 from jointdnn_tvm.cost.device import Device, describe_device
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession, connect
 from tests.deployment import DeviceServerKind
 
-Answer = Callable[[str, int, float], object]
+Answer = Callable[[str, int], object]
 
 
 class Clock:
@@ -33,7 +38,7 @@ class Clock:
         return name == subject.TIME_CODEC
 
     def function(self, name: str) -> Callable[..., object]:
-        return lambda codec, count, share, shortest_s: self._answer(codec, count, share)
+        return lambda codec, count, shortest_s: self._answer(codec, count)
 
     @contextmanager
     def deadline(self, seconds: float, what: str) -> Iterator[None]:
@@ -48,42 +53,43 @@ def measured(answer: Answer, slowdown: float = 1.0) -> dict[str, Any]:
     return dict(measure_codecs(session, Device("it", slowdown=slowdown)))
 
 
-def test_times_go_by_tensor_and_frame() -> None:
-    """Those of which the three times were made come out again."""
-    made = (1e-4, 2e-9, 3e-9)
-
-    def seconds(name: str, count: int, share: float) -> str:
-        array = probe(name, count, share)
-        frame_bytes = len(encode_tensor(name, array))
-        size_bytes = count * array.itemsize
-        encode_s = made[0] + made[1] * size_bytes + made[2] * frame_bytes
+def test_the_line_of_which_times_were_made() -> None:
+    def seconds(name: str, count: int) -> str:
+        encode_s = 1e-4 + 2e-9 * probe(name, count).nbytes
         return json.dumps([encode_s, 2 * encode_s])
 
     times = codec_times(measured(seconds))
     assert times.keys() == CODECS.keys() - {NONE}
     for time in times.values():
-        assert time.encode.at(4000, 900) == pytest.approx(1e-4 + 8e-6 + 2.7e-6)
-        assert time.decode.at(0, 0) == pytest.approx(2e-4)
+        assert time.encode.at(4000) == pytest.approx(1e-4 + 8e-6, 1e-2)
+        assert time.encode.at(4000, effort=3.0) == pytest.approx(1e-4 + 24e-6, 1e-2)
+        assert time.decode.at(0) == pytest.approx(2e-4, 1e-2)
 
 
 def test_no_time_is_negative() -> None:
-    noisy = codec_times(measured(lambda name, count, share: json.dumps([5 / count, 5 / count])))
+    noisy = codec_times(measured(lambda name, count: json.dumps([5 / count, 5 / count])))
     assert noisy["u8"].encode.s_per_byte == 0
-    assert noisy["u8"].encode.at(0, 0) == 5 / (1 << 13)
-    steep = codec_times(measured(lambda name, count, share: json.dumps([count**2, count**2])))
+    assert noisy["u8"].encode.at(0) == 5 / (1 << 13)
+    steep = codec_times(measured(lambda name, count: json.dumps([count**2, count**2])))
     assert steep["u8"].encode.fixed_s == 0
-    strange = codec_times(measured(lambda name, count, share: json.dumps([1 / share, 1 / share])))
-    assert strange["u8"].encode.s_per_frame_byte == 0
+
+
+def test_effort_is_what_makes_the_time() -> None:
+    line = Seconds(1e-4, 2e-9)
+    for effort in (0.25, 1.0, 7.0):
+        assert line.effort(4000, line.at(4000, effort)) == pytest.approx(effort)
+    assert line.effort(4000, 0.5e-4) == 0
+    assert line.effort(0, 1e-3) == Seconds(1e-4, 0.0).effort(4000, 1e-3) == 1
 
 
 def test_a_codec_that_the_device_lacks() -> None:
-    found = measured(lambda name, count, share: "null" if name == "jpeg" else "[1, 1]")
+    found = measured(lambda name, count: "null" if name == "jpeg" else "[1, 1]")
     assert found.keys() == set(codec_workloads())
     assert codec_times(found).keys() == CODECS.keys() - {NONE, "jpeg"}
 
 
 def test_emulated_times_say_so() -> None:
-    found = measured(lambda name, count, share: "[1, 1]", slowdown=3)
+    found = measured(lambda name, count: "[1, 1]", slowdown=3)
     assert {m.source for m in found.values()} == {"measured:codec clock emulated slowdown 3x"}
     assert found.keys() == set(codec_workloads())
 
@@ -91,7 +97,7 @@ def test_emulated_times_say_so() -> None:
 @pytest.mark.parametrize("answer", ["", "[1]", "[1, null]", '["a", 1]', "{}", "7"])
 def test_nonsense(answer: str) -> None:
     with pytest.raises(DeviceError, match="device somewhere:1 does not time codecs as it should"):
-        measured(lambda name, count, share: answer)
+        measured(lambda name, count: answer)
 
 
 def test_nothing_was_measured() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jointdnn_tvm import encoding_store
+from jointdnn_tvm.cost.codec_times import Effort
 from jointdnn_tvm.cost.table import Encoding, Encodings
 from jointdnn_tvm.encoding_store import kept_encodings
 from jointdnn_tvm.host_network import Sample
@@ -29,7 +30,10 @@ def sample(branching: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def finder(name: str, calls: list[str]) -> Find:
     def find() -> Encodings:
         calls.append(name)
-        return {name: {"f32": Encoding(12.5), "bytes": Encoding(7)}, "plain": {}}
+        return {
+            name: {"f32": Encoding(12.5, effort=Effort(2.5, 0.75)), "bytes": Encoding(7)},
+            "plain": {},
+        }
 
     return find
 

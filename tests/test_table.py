@@ -10,7 +10,7 @@ import pytest
 
 from jointdnn_tvm.boundary import InModule
 from jointdnn_tvm.codec.quantise import Grid
-from jointdnn_tvm.cost.codec_times import codec_workloads
+from jointdnn_tvm.cost.codec_times import Effort, codec_workloads, probe_bytes, workload
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.table import CostTable, Encoding, make_problem
 from jointdnn_tvm.cost.transfer import Transfer
@@ -141,6 +141,22 @@ def test_codecs_cost_what_was_measured_on_each_side(branching: Network) -> None:
     costs = replace(costs, codecs_on_cloud=only_f32)
     problem = make_problem(branching.graph, costs, LINK, encodings=encodings)
     assert [c.name for t in problem.tensors for c in t.codecs] == ["f32"]
+
+
+def test_codecs_cost_the_more_the_greater_the_effort(branching: Network) -> None:
+    (image, _) = branching.graph.inputs
+    size_bytes = branching.graph.tensor(image).size_bytes
+    times = {
+        workload("f32", direction, count): timed(1e-3 + 1e-9 * probe_size)
+        for direction in ("encode", "decode")
+        for count, probe_size in probe_bytes("f32").items()
+    }
+    costs = replace(table(branching), codecs_on_mobile=times, codecs_on_cloud=times)
+    encodings = {image: {"f32": Encoding(500, effort=Effort(3.0, 0.5))}}
+    problem = make_problem(branching.graph, costs, LINK, encodings=encodings)
+    (codec,) = (c for t in problem.tensors for c in t.codecs)
+    assert codec.encode_s.mobile == pytest.approx(1e-3 + 3e-9 * size_bytes)
+    assert codec.decode_s.cloud == pytest.approx(1e-3 + 0.5e-9 * size_bytes)
 
 
 def test_what_modules_quantise_takes_a_pass_beside_the_host(branching: Network) -> None:

@@ -514,12 +514,11 @@ const Codec& Get(const std::string& name, const std::string& element) {
 }
 
 // What the codec is for: a picture, activations after a ReLU, or small whole numbers; as clock.py.
-tvm::ffi::Tensor Probe(const std::string& name, size_t count, double share) {
+tvm::ffi::Tensor Probe(const std::string& name, size_t count) {
   constexpr size_t kChannels = 64, kWidth = 16;
   const bool floats = Find(name)->is_for("float32");
   Shape shape = {1, static_cast<int64_t>(count / kChannels / kWidth), kWidth, kChannels};
   std::mt19937 source(0);
-  std::bernoulli_distribution kept(share);
   if (name == "pixels") {
     shape = {1, 3, static_cast<int64_t>(count / 3 / kWidth), kWidth};
     std::uniform_int_distribution<int> little(0, 15);
@@ -527,19 +526,19 @@ tvm::ffi::Tensor Probe(const std::string& name, size_t count, double share) {
     for (size_t i = 0; i < numbers.size(); ++i) {
       const auto row = static_cast<double>(i / kWidth % static_cast<size_t>(shape[2]));
       const double down = row / static_cast<double>(shape[2]);
-      numbers[i] = down < share ? static_cast<float>(std::round(240 * down) + little(source)) : 0;
+      numbers[i] = static_cast<float>(std::round(240 * down) + little(source));
     }
     return CopyOf(TensorType::Parse("float32", shape), reinterpret_cast<char*>(numbers.data()));
   }
   if (floats) {
     std::normal_distribution<float> normal;
     std::vector<float> numbers(count);
-    for (float& number : numbers) number = kept(source) ? std::max(normal(source), 0.0F) : 0.0F;
+    for (float& number : numbers) number = std::max(normal(source), 0.0F);
     return CopyOf(TensorType::Parse("float32", shape), reinterpret_cast<char*>(numbers.data()));
   }
   std::binomial_distribution<int> small(name == "nibbles" ? 15 : 255, 0.1);
   Bytes indices(count, '\0');
-  for (char& index : indices) index = static_cast<char>(kept(source) ? small(source) : 0);
+  for (char& index : indices) index = static_cast<char>(small(source));
   return CopyOf(TensorType::Parse("uint8", shape), indices.data());
 }
 
@@ -587,12 +586,12 @@ std::string EncodeTensor(const std::string& name, const tvm::ffi::Tensor& tensor
       .ToBytes();
 }
 
-std::string TimeCodec(const std::string& codec, int64_t count, double share, double shortest_s) {
+std::string TimeCodec(const std::string& codec, int64_t count, double shortest_s) {
   if (!HasCodec(codec)) return "null";
-  if (count < 1024 || count > 1 << 24 || !(share >= 0 && share <= 1)) {
+  if (count < 1024 || count > 1 << 24) {
     throw Error("nobody times such a tensor");
   }
-  const tvm::ffi::Tensor tensor = Probe(codec, static_cast<size_t>(count), share);
+  const tvm::ffi::Tensor tensor = Probe(codec, static_cast<size_t>(count));
   const std::string frame = EncodeTensor(codec, tensor);
   const double encode_s = Seconds([&] { EncodeTensor(codec, tensor); }, shortest_s);
   const double decode_s =

@@ -19,8 +19,8 @@ tvm::ffi::Tensor DecodeTensor(const char* frame, size_t size, size_t most_bytes)
 // By that codec or, where that cannot, an exact one; the tensor is contiguous.
 std::string EncodeTensor(const std::string& codec, const tvm::ffi::Tensor& tensor);
 
-// Seconds to encode and to decode so many numbers like those that networks make, a share of them
-// not 0, as JSON; "null" for a codec that is not here. Repeats last `shortest_s` or longer.
-std::string TimeCodec(const std::string& codec, int64_t count, double share, double shortest_s);
+// Seconds to encode and to decode so many numbers like those that networks make, as JSON; "null"
+// for a codec that is not here. Repeats last `shortest_s` or longer.
+std::string TimeCodec(const std::string& codec, int64_t count, double shortest_s);
 
 }  // namespace jointdnn

@@ -152,8 +152,8 @@ void RegisterStages(std::function<std::filesystem::path(const std::string&)> fin
   const auto exchange = [](Bytes message) {
     return Bytes(Exchange(std::string(message.data(), message.size())));
   };
-  const auto time = [](String codec, int64_t count, double share, double shortest_s) {
-    return String(TimeCodec(codec, count, share, shortest_s));
+  const auto time = [](String codec, int64_t count, double shortest_s) {
+    return String(TimeCodec(codec, count, shortest_s));
   };
   Function::SetGlobal("jointdnn.time_codec", Function::FromTyped(time), /*override=*/true);
   Function::SetGlobal("jointdnn.exchange", Function::FromTyped(exchange), /*override=*/true);

@@ -14,37 +14,31 @@ _REPEATS = 3
 _CHANNELS, _WIDTH = 64, 16
 
 
-def time_codec(name: str, count: int, share: float, shortest_s: float) -> tuple[float, float]:
+def time_codec(name: str, count: int, shortest_s: float) -> tuple[float, float]:
     """Seconds to encode and to decode `probe`, the median of three repeats each.
 
     A repeat lasts `shortest_s` or longer.
     """
-    array = probe(name, count, share)
+    array = probe(name, count)
     frame = encode_tensor(name, array)
     encode_s = _seconds(lambda: encode_tensor(name, array), shortest_s)
     return encode_s, _seconds(lambda: decode_tensor(frame), shortest_s)
 
 
-def probe(name: str, count: int, share: float) -> np.ndarray:
+def probe(name: str, count: int) -> np.ndarray:
     """What the codec is for: a picture, small whole numbers, or activations after a ReLU.
 
-    It has `count` numbers, at least 1024 and in whole rows. A `share` of them is kept and the
-    others are 0, in a picture those of the last rows.
+    It has `count` numbers, at least 1024 and in whole rows.
     """
     rng = np.random.default_rng(0)
     if name in ("pixels", "jpeg"):
         height = count // 3 // _WIDTH
         slope = np.linspace(0, 240, height)[:, None]
-        picture = np.rint(slope + rng.integers(0, 16, (1, 3, height, _WIDTH))).astype(np.float32)
-        picture[:, :, round(share * height) :] = 0
-        return picture
+        return np.rint(slope + rng.integers(0, 16, (1, 3, height, _WIDTH))).astype(np.float32)
     shape = 1, count // _CHANNELS // _WIDTH, _WIDTH, _CHANNELS
     if "float32" in CODECS[name].dtypes:
-        array = np.maximum(rng.standard_normal(shape, np.float32), 0)
-    else:
-        array = rng.binomial(15 if name == "nibbles" else 255, 0.1, shape).astype(np.uint8)
-    array[rng.random(shape) >= share] = 0
-    return array
+        return np.maximum(rng.standard_normal(shape, np.float32), 0)
+    return rng.binomial(15 if name == "nibbles" else 255, 0.1, shape).astype(np.uint8)
 
 
 def _seconds(call: Callable[[], object], shortest_s: float) -> float:

@@ -1,32 +1,30 @@
-"""How long the codecs take on a device: its own clock's word on three tensors.
+"""How long the codecs take on a device: its own clock's word on two tensors of usual numbers.
 
-What compresses well is encoded and decoded sooner, so that a codec takes t = a + b * (bytes of the
-tensor) + c * (bytes of its frame).
+A codec takes t = a + b * effort * (bytes of the tensor). The effort is the tensor's, and no
+function of how small it gets: numbers that are half 0 may take a compressor twice as long as those
+without a 0, whose last bits it leaves alone. It is measured on this machine, see `encodings`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from jointdnn_tvm import codec
-from jointdnn_tvm.codec import clock
-from jointdnn_tvm.codec.registry import CODECS, NONE, encode_tensor
+from jointdnn_tvm.codec.registry import CODECS, NONE
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.device import Device
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession
 
 TIME_CODEC = "jointdnn.time_codec"
-Probe = tuple[int, float]
-
 _SOURCE = "measured:codec clock"
-_PROBES = ((1 << 13, 1.0), (1 << 18, 1.0), (1 << 18, 1 / 64))
-"""Small, large, and large but nearly all 0: numbers and share of `codec.clock.probe`."""
+_PROBES = (1 << 13, 1 << 18)
+"""Numbers of `codec.clock.probe`."""
 
 _DIRECTIONS = ("encode", "decode")
 _DEADLINE_S = 60.0
@@ -34,15 +32,37 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Seconds:
-    """What encoding or decoding takes, by what goes in and out."""
+    """What encoding or decoding takes: a line, of usual numbers."""
 
     fixed_s: float
     s_per_byte: float
-    s_per_frame_byte: float
 
-    def at(self, size_bytes: float, frame_bytes: float) -> float:
-        """Seconds for a tensor of that size whose frame has so many bytes."""
-        return self.fixed_s + self.s_per_byte * size_bytes + self.s_per_frame_byte * frame_bytes
+    @classmethod
+    def through(cls, sizes_bytes: Sequence[int], seconds: Sequence[float]) -> Seconds:
+        """The line through a small and a large tensor; nothing in it is negative."""
+        (small, large), (small_s, large_s) = sizes_bytes, seconds
+        s_per_byte = max(0.0, (large_s - small_s) / (large - small))
+        return cls(max(0.0, small_s - s_per_byte * small), s_per_byte)
+
+    def at(self, size_bytes: float, effort: float = 1.0) -> float:
+        """Seconds for a tensor of that size whose bytes take so many times the usual."""
+        return self.fixed_s + self.s_per_byte * effort * size_bytes
+
+    def effort(self, size_bytes: float, seconds: float) -> float:
+        """The effort of a tensor of that size which took so long; 1 where that cannot be told."""
+        usual_s = self.s_per_byte * size_bytes
+        return max(0.0, seconds - self.fixed_s) / usual_s if usual_s else 1.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a byte of a tensor takes, in bytes of usual numbers."""
+
+    encode: float
+    decode: float
+
+
+USUAL = Effort(1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ def measure_codecs(session: RemoteSession, device: Device) -> dict[str, Measurem
     for name in timed_codecs():
         for probe in _PROBES:
             with session.deadline(_DEADLINE_S, f"timing codec {name}"):
-                answer = ask(name, *probe, 1e-3 * device.shortest_repeat_ms)
+                answer = ask(name, probe, 1e-3 * device.shortest_repeat_ms)
             for direction, latency_s in zip(_DIRECTIONS, _two_times(answer, session), strict=True):
                 time = Measurement(latency_s, 0.0, 1, None, _SOURCE + emulated)
                 if latency_s is None:
@@ -111,22 +131,15 @@ def _is_known(measurement: Measurement | None) -> bool:
     return measurement is not None and measurement.latency_s is not None
 
 
-def workload(name: str, direction: str, probe: Probe) -> str:
+def workload(name: str, direction: str, count: int) -> str:
     """The key of a measurement."""
-    count, share = probe
-    return f"{direction} {count} numbers by {name}, {share:.0%} not 0"
+    return f"{direction} {count} numbers by {name}"
 
 
-def probe_bytes(name: str) -> dict[Probe, int]:
-    """The bytes of the tensors on which a codec is timed."""
+def probe_bytes(name: str) -> dict[int, int]:
+    """The bytes of the tensors on which a codec is timed, by their numbers."""
     itemsize = 4 if "float32" in CODECS[name].dtypes else 1
-    return {probe: itemsize * probe[0] for probe in _PROBES}
-
-
-@cache
-def _frame_bytes(name: str) -> tuple[int, ...]:
-    """The bytes of their frames."""
-    return tuple(len(encode_tensor(name, clock.probe(name, *probe))) for probe in _PROBES)
+    return {count: itemsize * count for count in _PROBES}
 
 
 def _two_times(answer: object, session: RemoteSession) -> tuple[float, float] | tuple[None, None]:
@@ -141,14 +154,6 @@ def _two_times(answer: object, session: RemoteSession) -> tuple[float, float] | 
 
 
 def _seconds(name: str, direction: str, measurements: Mapping[str, Measurement]) -> Seconds:
-    """Through the three times; nothing in it is negative."""
-    small_s, large_s, sparse_s = (
-        measurements[workload(name, direction, probe)].latency_s or 0.0 for probe in _PROBES
-    )
-    small, large, _ = probe_bytes(name).values()
-    in_small, in_large, in_sparse = _frame_bytes(name)
-    per_frame_byte = max(0.0, (large_s - sparse_s) / (in_large - in_sparse))
-    rest_s = large_s - small_s - per_frame_byte * (in_large - in_small)
-    per_byte = max(0.0, rest_s / (large - small))
-    fixed_s = small_s - per_byte * small - per_frame_byte * in_small
-    return Seconds(max(0.0, fixed_s), per_byte, per_frame_byte)
+    sizes = probe_bytes(name)
+    keys = [workload(name, direction, count) for count in sizes]
+    return Seconds.through([*sizes.values()], [measurements[key].latency_s or 0.0 for key in keys])

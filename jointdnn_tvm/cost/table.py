@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from jointdnn_tvm.boundary import InModule
-from jointdnn_tvm.cost.codec_times import CodecTime, Seconds, codec_times
+from jointdnn_tvm.cost.codec_times import USUAL, CodecTime, Effort, Seconds, codec_times
 from jointdnn_tvm.cost.database import Energy, Measurement
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.errors import CostError
@@ -42,11 +42,13 @@ class Encoding:
     """What a codec makes of a tensor: bytes on the link, and the error of the network's outputs.
 
     Where compiled modules quantise, `in_module` says how, and the host only compresses indices.
+    `effort` is that of what the host compresses.
     """
 
     size_bytes: float
     error: float = 0.0
     in_module: InModule | None = None
+    effort: Effort = USUAL
 
 
 Encodings = Mapping[str, Mapping[str, Encoding]]
@@ -270,16 +272,18 @@ class _Coding:
 
     def encode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
         """Seconds, the compiled module's part included."""
-        return self._seconds(encoding, self.times[_by_host(name, encoding)].encode, size_bytes)
+        host = self.times[_by_host(name, encoding)].encode
+        return self._seconds(encoding, host, encoding.effort.encode, size_bytes)
 
     def decode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
         """Likewise."""
-        return self._seconds(encoding, self.times[_by_host(name, encoding)].decode, size_bytes)
+        host = self.times[_by_host(name, encoding)].decode
+        return self._seconds(encoding, host, encoding.effort.decode, size_bytes)
 
-    def _seconds(self, encoding: Encoding, host: Seconds, size_bytes: int) -> float:
+    def _seconds(self, encoding: Encoding, host: Seconds, effort: float, size_bytes: int) -> float:
         if encoding.in_module is None:
-            return host.at(size_bytes, encoding.size_bytes)
-        return host.at(size_bytes / 4, encoding.size_bytes) + self.quantise_s_per_byte * size_bytes
+            return host.at(size_bytes, effort)
+        return host.at(size_bytes / 4, effort) + self.quantise_s_per_byte * size_bytes
 
 
 def _by_host(name: str, encoding: Encoding) -> str:

@@ -60,8 +60,8 @@ def serve(
     _register("jointdnn.random_fill", _random_fill)
     _register(
         "jointdnn.time_codec",
-        lambda name, count, share, shortest_s: json.dumps(
-            time_codec(name, count, share, shortest_s) if name in CODECS else None
+        lambda name, count, shortest_s: json.dumps(
+            time_codec(name, count, shortest_s) if name in CODECS else None
         ),
     )
     energy_meter.register(_register, sensors)
