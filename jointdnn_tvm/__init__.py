@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.targets import load_link as link
     from jointdnn_tvm.targets import load_target as target
     from jointdnn_tvm.training.build_training import build_training
+    from jointdnn_tvm.training.step_codecs import offer_step_codecs
     from jointdnn_tvm.training.step_plan import plan_training
     from jointdnn_tvm.tuning.tune_network import tune
 
@@ -57,6 +58,7 @@ __all__ = [
     "measure",
     "measure_stages",
     "offer_codecs",
+    "offer_step_codecs",
     "open_session",
     "open_training",
     "plan",
@@ -87,6 +89,7 @@ _HOMES = {
     "measure": ("measuring", "measure"),
     "measure_stages": ("measuring", "measure_stages"),
     "offer_codecs": ("offering", "offer_codecs"),
+    "offer_step_codecs": ("training.step_codecs", "offer_step_codecs"),
     "open_session": ("runtime.session", "open_session"),
     "open_training": ("runtime.open_training", "open_training"),
     "plan": ("api", "plan"),

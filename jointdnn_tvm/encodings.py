@@ -22,8 +22,8 @@ Array = np.ndarray[Any, Any]
 LOSSY = tuple(name for name, codec in CODECS.items() if not codec.exact)
 """The codecs that lose something, the finest first."""
 
-_WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
-_SMALLEST_BYTES = 256  # of a tensor that is worth an error
+WORTH = 0.98  # of the bytes that a tensor takes otherwise; a codec that saves less is not offered
+SMALLEST_BYTES = 256  # of a tensor that is worth an error
 
 
 def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
@@ -36,7 +36,7 @@ def exact_encodings(host: HostNetwork, samples: Sequence[Sample]) -> Encodings:
         found[tensor.name] = {
             codec: Encoding(size, effort=effort_of(codec, arrays[0]))
             for codec, size in sizes.items()
-            if size < _WORTH * tensor.size_bytes
+            if size < WORTH * tensor.size_bytes
         }
     return found
 
@@ -54,9 +54,7 @@ def lossy_encodings(
     """
     runs = [host.tensors(sample) for sample in samples]
     judge = Judge([[run[name] for name in host.graph.outputs] for run in runs])
-    tensors = [
-        t for t in crossing(host) if t.dtype == "float32" and t.size_bytes >= _SMALLEST_BYTES
-    ]
+    tensors = [t for t in crossing(host) if t.dtype == "float32" and t.size_bytes >= SMALLEST_BYTES]
     found: dict[str, dict[str, Encoding]] = {}
     for done, tensor in enumerate(tensors, 1):
         found[tensor.name] = _within(host, judge, runs, tensor, budget)
@@ -76,7 +74,7 @@ def _within(
         if in_module is None and CODECS[codec].encode(np.ascontiguousarray(arrays[0])) is None:
             continue  # it is not for such tensors
         size = _median_bytes(codec, in_module, arrays)
-        if size >= _WORTH * smallest:
+        if size >= WORTH * smallest:
             continue
         left = [{tensor.name: what_is_left(codec, array, in_module)} for array in arrays]
         answers = [host.outputs(run, changed) for run, changed in zip(runs, left, strict=True)]

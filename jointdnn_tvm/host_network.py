@@ -16,7 +16,7 @@ from jointdnn_tvm.compiling import compile_library, first_line
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.graph import Group, Placement
 from jointdnn_tvm.group_library import groups_module, symbol
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.targets import load_target
 
@@ -32,7 +32,7 @@ class HostNetwork:
     when one fails on its inputs.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Placeable) -> None:
         self.graph = network.graph
         names = {g.key: g.name for g in self.graph.groups}
         module = groups_module(network.grouped, list(names.items()))
@@ -95,7 +95,7 @@ class HostNetwork:
         return [there(name, "mobile") for name in self.graph.outputs]
 
     def _run(self, group: Group, values: Mapping[str, Array]) -> dict[str, Array]:
-        arguments = [runtime.tensor(np.ascontiguousarray(values[t])) for t in group.inputs]
+        arguments = [runtime.tensor(np.asarray(values[t], order="C")) for t in group.inputs]
         try:
             made = self._functions[group.key](*arguments, *self._weights[group.name])
         except Exception as error:  # of many kinds; the compiled group checks its arguments

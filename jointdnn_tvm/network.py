@@ -38,6 +38,7 @@ class Placeable:
     """What is measured, placed and built: one function `main`, whose operators fall into groups."""
 
     module: tvm.IRModule
+    weights: dict[str, np.ndarray[Any, Any]]
 
     @cached_property
     def grouped(self) -> tvm.IRModule:

@@ -100,7 +100,7 @@ def test_no_bundle(tmp_path: Path, branching_path: Path, refused: Any) -> None:
 
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "newer": (lambda m: {**m, "format": "jointdnn-bundle/5"}, "has format '5', this version"),
+    "newer": (lambda m: {**m, "format": "jointdnn-bundle/6"}, "has format '6', this version"),
     "foreign": (lambda m: {"version": 3, "modules": []}, "is not a bundle's manifest"),
     "list": (lambda m: [m], "is not a bundle's manifest"),
     "another TVM": (

@@ -11,10 +11,10 @@ import pytest
 from jointdnn_tvm.bundle import Bundle
 from jointdnn_tvm.errors import ProblemError
 from jointdnn_tvm.graph import split_into_stages
-from jointdnn_tvm.runtime.training_entry import Label
+from jointdnn_tvm.runtime.training_entry import Label, Scores
 from jointdnn_tvm.runtime.weights import map_weights
 from jointdnn_tvm.training.step import TrainingStep
-from tests.training_runs import CASES, all_on, build, in_turn
+from tests.training_runs import CASES, all_on, build, in_turn, lossy
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_homes_are_where_next_values_are_made(step: TrainingStep, made: Bundle) 
     entry = made.manifest.training
     assert entry is not None
     assert [carried.tensor for carried in entry.carried] == list(step.state)
-    assert [carried.new for carried in entry.carried] == list(step.graph.outputs[1:])
+    assert [carried.new for carried in entry.carried] == list(step.graph.outputs[1:-1])
     for carried in entry.carried:
         producer = producers[carried.new]
         assert producer is not None
@@ -96,6 +96,31 @@ def test_carried_tensor_has_one_codec_both_ways(step: TrainingStep) -> None:
     (carried,) = (c for c in bundle.manifest.training.carried if c.tensor == "first_w")
     tensors = bundle.manifest.tensors
     assert (tensors[carried.tensor].codec, tensors[carried.new].codec) == ("f32", "f32")
+
+
+def test_lossy_gradients_have_residuals_where_they_are_sent(step: TrainingStep) -> None:
+    placement = in_turn(step)
+    manifest = build(step, placement, codecs=lossy(step, "u8")).manifest
+    assert manifest.training is not None
+    residuals = manifest.training.residuals
+    assert residuals
+    producers = {tensor.name: tensor.producer for tensor in step.graph.tensors}
+    for residual in residuals:
+        assert residual.home == placement[producers[residual.tensor] or ""]
+        kept, sent = manifest.tensors[residual.kept], manifest.tensors[residual.tensor]
+        assert (kept.shape, kept.dtype, kept.codec) == (sent.shape, sent.dtype, "none")
+        assert residual.kept in manifest.state_held_by(residual.home)
+        assert sent.codec == "u8"
+    exact = build(step, placement).manifest.training
+    assert exact is not None
+    assert exact.residuals == ()
+
+
+def test_scores_of_classes(step: TrainingStep, made: Bundle) -> None:
+    entry = made.manifest.training
+    assert entry is not None
+    assert entry.scores == Scores(step.graph.outputs[-1], 1)
+    assert made.manifest.tensors[entry.scores.tensor].shape == (4, 3)
 
 
 def test_placement_of_something_else(step: TrainingStep) -> None:

@@ -59,7 +59,7 @@ def test_bundle_replaces_a_bundle(built: Bundle, tmp_path: Path) -> None:
 
 def test_bundle_of_a_newer_format_may_be_replaced(built: Bundle, tmp_path: Path) -> None:
     target = built.save(tmp_path / "model.jd")
-    text = (target / MANIFEST).read_text().replace("jointdnn-bundle/4", "jointdnn-bundle/7")
+    text = (target / MANIFEST).read_text().replace("jointdnn-bundle/5", "jointdnn-bundle/7")
     (target / MANIFEST).write_text(text)
     built.save(target)
     check_bundle(target, built)

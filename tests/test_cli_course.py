@@ -8,6 +8,17 @@ from jointdnn_tvm.cli.course import Course
 from jointdnn_tvm.training.epochs import StepTaken
 
 
+def test_validation(capsys: pytest.CaptureFixture[str]) -> None:
+    found = iter([{"loss": 0.51234, "accuracy": 0.75}, {"loss": 0.25, "accuracy": 1.0}])
+    course = Course(4, 2, 2, lambda *what: None, lambda: next(found))
+    for number in range(1, 5):
+        course.took(StepTaken(number, 1 + (number > 2), 1.0, 0.1, 0))
+    rows = course.result()["epochs"]
+    assert [row["validation"]["accuracy"] for row in rows] == [0.75, 1.0]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith("0 B a step over a link; validation: loss 0.5123, accuracy 0.75")
+
+
 def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[tuple[str, int, int]] = []
     course = Course(5, 2, 3, lambda *what: told.append(what))

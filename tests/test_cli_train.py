@@ -42,6 +42,9 @@ def test_trains(jointdnn: Command, data: Path) -> None:
     assert losses[-1] == result["loss"] < 0.5 * losses[0]
     assert all(row["step_s"] > 0 and row["link_bytes"] == 0 for row in result["epochs"])
     assert "epoch 6 of 6: loss 0." in ended.err
+    judged = [row["validation"] for row in result["epochs"]]
+    assert judged[-1]["accuracy"] == pytest.approx(result["scores"]["after"]["accuracy"])
+    assert judged[-1]["loss"] < judged[0]["loss"]
     scores = _run(out, X[200:])
     assert (scores.argmax(1) == Y[200:]).mean() == result["scores"]["after"]["accuracy"]
 

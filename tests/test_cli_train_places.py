@@ -81,6 +81,25 @@ def test_a_cloud_changes_no_bit(
         assert result["plan"]["sources"]["private"] == "labels"
 
 
+def test_fewer_bits_are_asked_for_and_told(jointdnn: Command, data: Path, tracker: str) -> None:
+    """The same plan gives the same bits, which are not those of exact training."""
+    split = ["--tracker", tracker, "--placement", "random:3", "--costs", data / "costs"]
+    split += ["--link", "up=1e5,down=1e5,rtt=0.001"]
+    bytes_a_step = {}
+    for codecs in ("none", "u8"):
+        ended = jointdnn(*words(data, f"{codecs}.onnx", *split, "--codecs", codecs, "--json"))
+        assert ended.code == 0, ended
+        result = json.loads(ended.out)
+        assert codecs in result["plan"]["codecs"].values()
+        assert result["plan"]["sources"]["codecs"].split(",")[0] == codecs
+        bytes_a_step[codecs] = result["epochs"][-1]["link_bytes"]
+    assert bytes_a_step["u8"] < bytes_a_step["none"]
+    ended = jointdnn(*words(data, "again.onnx", *split, "--codecs", "u8"))
+    assert "as u8: not the bits of exact training" in ended.out
+    weights = [trained(data / f"{name}.onnx") for name in ("none", "u8", "again")]
+    assert weights[0] != weights[1] == weights[2]
+
+
 def test_a_killed_run_goes_on(jointdnn: Command, data: Path, tracker: str) -> None:
     """The same command again, and the same bits in the end."""
     assert jointdnn(*words(data, "here.onnx", "--epochs", 40)).code == 0

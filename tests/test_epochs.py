@@ -12,7 +12,7 @@ import pytest
 from jointdnn_tvm.errors import DivergedError
 from jointdnn_tvm.network import TensorSpec
 from jointdnn_tvm.training.batches import Batches
-from jointdnn_tvm.training.epochs import StepTaken, train_epochs
+from jointdnn_tvm.training.epochs import StepTaken, evaluate_examples, train_epochs
 from jointdnn_tvm.training.examples import Examples
 from tests.training_models import open_mlp
 
@@ -26,6 +26,7 @@ class Counter:
         self.steps, self.fails_at = steps, fails_at
         self.link_bytes = 0
         self.seen: list[list[int]] = []
+        self.judged: list[list[int]] = []
         self.rates: list[float] = []
 
     def step(
@@ -38,6 +39,10 @@ class Counter:
         self.seen.append(inputs["x"].tolist())
         self.rates.append(learning_rate)
         return float(inputs["x"].sum())
+
+    def evaluate(self, inputs: Mapping[str, Array], label: Array | None = None) -> dict[str, float]:
+        self.judged.append(inputs["x"].tolist())
+        return {"loss": float(inputs["x"].sum())}
 
     def weights(self) -> dict[str, Array]:
         return {}
@@ -73,6 +78,15 @@ def test_stops_where_a_step_is_not_taken() -> None:
     with pytest.raises(DivergedError):
         train_epochs(trainer, batches(), lambda step: 1.0, 6, told.append)
     assert trainer.steps == len(told) == 3
+
+
+def test_evaluation_is_the_mean_of_all_batches() -> None:
+    spec = TensorSpec("x", (2,), "int64")
+    trainer = Counter()
+    found = evaluate_examples(trainer, Examples({"x": np.array([3, 1, 4, 1, 5])}, (spec,), None))
+    assert trainer.judged == [[3, 1], [4, 1], [5, 3]]
+    assert found == {"loss": pytest.approx((4 + 5 + 8) / 3)}
+    assert trainer.steps == 0
 
 
 def test_as_the_documentation_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

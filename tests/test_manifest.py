@@ -70,10 +70,10 @@ def test_no_folder_and_no_manifest(tmp_path: Path) -> None:
         (b"{}", "is not a bundle's manifest"),
         (b'{"format": 5}', "is not a bundle's manifest"),
         (b'{"format": "webpack-bundle/1"}', "is not a bundle's manifest"),
-        (b'{"format": "jointdnn-bundle/1"}', "has format '1', this version reads 4; use the"),
+        (b'{"format": "jointdnn-bundle/1"}', "has format '1', this version reads 5; use the"),
         (b'{"format": "jointdnn-bundle/9\\n"}', "has format '9"),
-        (b'{"format": "jointdnn-bundle/4"}', "is damaged"),
-        (b'{"format": "jointdnn-bundle/4", "network": 1}', "is damaged"),
+        (b'{"format": "jointdnn-bundle/5"}', "is damaged"),
+        (b'{"format": "jointdnn-bundle/5", "network": 1}', "is damaged"),
     ],
 )
 def test_manifest_that_is_none(tmp_path: Path, content: bytes, why: str) -> None:

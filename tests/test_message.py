@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jointdnn_tvm.codec.registry import decode_tensor, encode_tensor
 from jointdnn_tvm.errors import RunError
 from jointdnn_tvm.runtime.dtypes import DTYPES
 from jointdnn_tvm.runtime.message import decode, encode
@@ -44,6 +45,14 @@ def test_round_trip() -> None:
     for name, array in sent.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_frames_cross_as_they_are() -> None:
+    array = np.random.default_rng(2).standard_normal((3, 40)).astype(np.float32)
+    frame = encode_tensor("u8", array)
+    _, found = decode(encode({}, {"first": frame, "second": array}, {"first": "f32"}))
+    np.testing.assert_array_equal(found["first"], decode_tensor(frame))
+    np.testing.assert_array_equal(found["second"], array)
 
 
 def test_round_trip_of_nothing() -> None:

@@ -17,7 +17,7 @@ from jointdnn_tvm.runtime.open_training import open_training
 from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.training.step import TrainingStep
 from tests.deployment import DeviceServerKind, device_server
-from tests.training_runs import CASES, MLP, all_on, build, in_turn, same, train
+from tests.training_runs import CASES, MLP, all_on, build, in_turn, lossy, same, train
 
 STEPS = 12
 
@@ -64,6 +64,49 @@ def test_run_on_a_device_goes_on_from_its_checkpoint(
         assert files(kept) == [5, STEPS]
         (on_device,) = (tmp_path / "device" / "cache" / "training").iterdir()
         assert files(on_device) == [5, STEPS]
+
+
+@pytest.fixture(scope="module")
+def coarse(step: TrainingStep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Activations and gradients cross with 8 bits a number."""
+    made = build(step, in_turn(step), codecs=lossy(step, "u8"))
+    return made.save(tmp_path_factory.mktemp("coarse") / "mlp.jd")
+
+
+def test_lossy_run_goes_on_with_what_was_left(coarse: Path, tmp_path: Path) -> None:
+    with open_training(coarse, cloud="local") as trainer:
+        losses, state = train(trainer, MLP, STEPS), trainer.state()
+    kept = tmp_path / "checkpoints"
+    with device_server(tmp_path / "device", "--key", "cloud") as (_, address):
+        with open_training(coarse, cloud=str(address), checkpoints=kept) as trainer:
+            train(trainer, MLP, 5)
+            trainer.checkpoint()
+            assert train(trainer, MLP, 7) == losses[5:7]
+        with open_training(coarse, cloud=str(address), checkpoints=kept) as trainer:
+            assert trainer.steps == 5
+            left = [array for n, array in trainer.state().items() if n.endswith("_residual")]
+            assert any(array.any() for array in left)
+            assert train(trainer, MLP, STEPS) == losses[5:]
+            same(trainer.state(), state)
+
+
+def test_lossy_run_goes_on_alone_and_comes_back(coarse: Path, tmp_path: Path) -> None:
+    """Steps alone are exact; what is left of gradients waits for a cloud."""
+    with open_training(coarse, cloud="local", checkpoints=tmp_path, alone=True) as trainer:
+        train(trainer, MLP, 3)
+        trainer.checkpoint()
+        before = trainer.state()
+    with open_training(coarse, checkpoints=tmp_path, alone=True) as trainer:
+        assert trainer.steps == 3
+        train(trainer, MLP, 5)
+        trainer.checkpoint()
+        after = trainer.state()
+    for name, array in before.items():
+        assert np.array_equal(after[name], array) == name.endswith("_residual"), name
+    with open_training(coarse, cloud="local", checkpoints=tmp_path, alone=True) as trainer:
+        assert trainer.steps == 5
+        same(trainer.state(), after)
+        train(trainer, MLP, 6)
 
 
 def test_phone_that_died_before_its_half_was_written(

@@ -40,8 +40,9 @@ def test_parameters_and_results(tmp_path: Path) -> None:
     assert [t.source for t in step.stored] == ["second.w", "second.b"]
     assert len(step.state) == 3 * len(step.stored)
     shapes = {p.name: [int(d) for d in p.ty.shape] for p in main.params}
-    loss, *new = main.ret_ty.fields
+    loss, *new, scores = main.ret_ty.fields
     assert list(loss.shape) == []
+    assert [int(d) for d in scores.shape] == [4, 3]
     assert [[int(d) for d in kind.shape] for kind in new] == [shapes[name] for name in step.state]
     for name, array in step.weights.items():
         assert list(array.shape) == shapes[name]
@@ -83,7 +84,7 @@ def test_step_is_grouped_like_any_graph(task: str, tmp_path: Path) -> None:
     grouped = grouping()(step.module)
     graph = read_graph(grouped)
     check_graph(graph)
-    assert len(graph.outputs) == 1 + len(step.state)
+    assert len(graph.outputs) == 1 + len(step.state) + 1  # of which the last are the scores
     arguments = _first_arguments(step, task)
     together, apart = compiled(step.module)(*arguments), compiled(grouped)(*arguments)
     for expected, found in zip(together, apart, strict=True):

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 import jointdnn_tvm as jd
+from jointdnn_tvm.codec.registry import CODECS
 from jointdnn_tvm.cost.database import Measurement
 from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.host_network import HostNetwork
 from jointdnn_tvm.placement import InfeasibleError, Limits, explain, fixed_placement
 from jointdnn_tvm.targets import load_link
 from jointdnn_tvm.training.losses import CrossEntropy
 from jointdnn_tvm.training.optimizers import AdamW, Sgd
+from jointdnn_tvm.training.residuals import with_residuals
 from jointdnn_tvm.training.step import TrainingStep, training_step
 from jointdnn_tvm.training.step_memory import mobile_memory_bytes
 from jointdnn_tvm.training.step_plan import step_problem
@@ -99,6 +102,64 @@ def test_memory_that_no_plan_keeps_to_is_one_clear_line(
     limits = Limits(max_mobile_peak_bytes=1000)
     with pytest.raises(ProblemError, match="max_mobile_peak_bytes"):
         jd.plan_training(step, costs, private=["inputs"], limits=limits)
+
+
+@pytest.fixture(scope="module")
+def host(step: TrainingStep) -> HostNetwork:
+    return HostNetwork(step)
+
+
+@pytest.fixture
+def _compiled_once(host: HostNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jointdnn_tvm.training.step_codecs.HostNetwork", lambda step: host)
+
+
+SLOW = "up=1e5,down=1e5,rtt=0.001"
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_codecs_make_a_slow_link_faster(step: TrainingStep, costs: CostTable) -> None:
+    plain = jd.plan_training(step, costs, link=SLOW, placement="random:3")
+    assert set(plain.answer.codecs.values()) == {"none"}
+    assert plain.sources["codecs"] == "none"
+    taken = {"none": plain.answer.latency_s}
+    for codecs in ("lossless", "f16", "u8"):
+        plan = jd.plan_training(step, costs, link=SLOW, placement="random:3", codecs=codecs)
+        used = set(plan.answer.codecs.values())
+        assert (codecs in used) == (codecs != "lossless")
+        assert all(CODECS[codec].exact or codec == codecs for codec in used)
+        assert (plan.answer.error > 0) == (codecs != "lossless")
+        assert plan.answer.placement == plain.answer.placement
+        taken[codecs] = plan.answer.latency_s
+    assert taken["u8"] < taken["f16"] < taken["lossless"] < taken["none"]
+    assert taken["u8"] < 0.7 * taken["none"]
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_a_fast_link_takes_no_codec(step: TrainingStep, costs: CostTable) -> None:
+    link = "up=1e11,down=1e11,rtt=0"
+    fast = jd.plan_training(step, costs, link=link, placement="random:3", codecs="u8")
+    assert "u8" not in fast.answer.codecs.values()
+
+
+@pytest.mark.usefixtures("_compiled_once")
+def test_what_is_left_of_gradients_takes_memory(step: TrainingStep, costs: CostTable) -> None:
+    limits = Limits(max_mobile_peak_bytes=1e9)
+    told = []
+    for codecs in ("none", "u8"):
+        plan = jd.plan_training(
+            step, costs, link=SLOW, placement="random:3", codecs=codecs, limits=limits
+        )
+        told.append(plan)
+    sides, chosen = told[1].answer.placement, told[1].answer.codecs
+    left_bytes = 2 * sum(
+        t.size_bytes
+        for t in with_residuals(step, sides, chosen)
+        if sides[t.producer or ""] == "mobile"
+    )
+    assert left_bytes > 0
+    taken = [float(plan.sources["mobile memory"].split()[0]) for plan in told]
+    assert taken[1] - taken[0] == pytest.approx(left_bytes, abs=2e-3 * taken[1])
 
 
 def test_a_plan_can_be_explained(step: TrainingStep, costs: CostTable) -> None:

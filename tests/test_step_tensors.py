@@ -34,8 +34,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingStep]:
 def test_inputs_and_outputs_are_told_apart(steps: list[TrainingStep]) -> None:
     names = step_tensors(steps[0])
     assert [len(part) for part in names[:5]] == [1, 1, 1, 1, 4]
-    assert names.new_state == steps[0].graph.outputs[1:]
-    assert step_tensors(steps[1]).labels == ()
+    assert names.new_state + names.scores == steps[0].graph.outputs[1:]
+    assert len(names.scores) == 1
+    assert step_tensors(steps[1]).labels == step_tensors(steps[1]).scores == ()
 
 
 def test_what_is_drawn_on_both_sides_is_no_tensor_and_the_state_is_carried(

@@ -175,6 +175,25 @@ def test_what_modules_quantise_takes_a_pass_beside_the_host(branching: Network) 
     assert codec.encode_j == pytest.approx(6.0 * codec.encode_s.mobile)
 
 
+def test_feedback_decodes_what_is_sent(branching: Network) -> None:
+    tensor, size_bytes = next(
+        (t.name, t.size_bytes) for t in branching.graph.tensors if t.producer and t.consumers
+    )
+    times = {w: timed(1e-3) for w in codec_workloads()}
+    costs = replace(table(branching), codecs_on_mobile=times, codecs_on_cloud=times)
+    codecs = []
+    for feedback in (False, True):
+        offered = {tensor: {"u8": Encoding(200, 0.1, feedback=feedback)}}
+        problem = make_problem(branching.graph, costs, LINK, encodings=offered)
+        codecs += [c for t in problem.tensors for c in t.codecs]
+    plain, fed_back = codecs
+    passing_s = 6 * size_bytes / PHONE.bandwidth_bytes_per_s
+    assert fed_back.encode_s.mobile == pytest.approx(
+        plain.encode_s.mobile + plain.decode_s.mobile + passing_s
+    )
+    assert fed_back.decode_s == plain.decode_s
+
+
 def test_tensors_and_link(branching: Network) -> None:
     problem = make_problem(branching.graph, table(branching), LINK, "energy")
     assert problem.objective == "energy"

@@ -14,13 +14,13 @@ from jointdnn_tvm.errors import BundleError
 from jointdnn_tvm.runtime.manifest import MANIFEST, check_files, read_manifest
 from jointdnn_tvm.runtime.training_entry import parse_training
 from tests.test_manifest import _set
-from tests.training_runs import CASES, build, in_turn
+from tests.training_runs import CASES, build, in_turn, lossy
 
 
 @pytest.fixture(scope="module")
 def trains(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     step = CASES["mlp"].step(tmp_path_factory.mktemp("model"))
-    return build(step, in_turn(step))
+    return build(step, in_turn(step), codecs=lossy(step, "u8"))
 
 
 def test_what_was_written_is_read(trains: Bundle) -> None:
@@ -34,8 +34,10 @@ def test_what_was_written_is_read(trains: Bundle) -> None:
 def test_what_each_side_keeps(trains: Bundle) -> None:
     manifest = trains.manifest
     assert manifest.training is not None
-    everything = {carried.tensor for carried in manifest.training.carried}
-    homes = {carried.tensor: carried.home for carried in manifest.training.carried}
+    training = manifest.training
+    everything = set(training.state)
+    homes = {carried.tensor: carried.home for carried in training.carried}
+    homes |= {residual.kept: residual.home for residual in training.residuals}
     on_cloud, on_mobile = (set(manifest.state_held_by(side)) for side in ("cloud", "mobile"))
     assert on_cloud == {name for name, home in homes.items() if home == "cloud"}
     read = {t for s in manifest.stages if s.side == "mobile" for t in s.inputs}
@@ -67,6 +69,14 @@ def test_what_each_side_keeps(trains: Bundle) -> None:
         ("carried/0/source/form/shape", [2.5]),
         ("carried/0/source/form/steps", [["inside out", [1, 0]]]),
         ("carried/0/source/form/steps", ["order"]),
+        *((key, KeyError) for key in ("residuals", "scores")),
+        *((key, 5) for key in ("residuals", "scores")),
+        ("residuals/0/tensor", "nowhere"),
+        ("residuals/0/kept", "nowhere"),
+        ("residuals/0/kept", "first_w"),
+        ("residuals/0/home", "edge"),
+        ("scores/tensor", "nowhere"),
+        ("scores/axis", -1),
     ],
 )
 def test_damaged_entry(trains: Bundle, tmp_path: Path, path: str, value: Any) -> None:

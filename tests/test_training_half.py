@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from jointdnn_tvm.codec.registry import decode_tensor
 from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.runtime.masks import DropoutMask, draw_masks
 from jointdnn_tvm.runtime.step_numbers import StepNumbers
-from jointdnn_tvm.runtime.training_entry import Carried, TrainingEntry
+from jointdnn_tvm.runtime.training_entry import Carried, Residual, TrainingEntry
 from jointdnn_tvm.runtime.training_half import TrainingHalf
 from tests.tiny_models import Array
 
@@ -119,6 +121,67 @@ def test_next_value_that_is_no_number() -> None:
     for wrong in (np.nan, np.inf):
         with pytest.raises(DivergedError, match="in step 5 'b' would leave the finite numbers"):
             own.take({"b_new": np.array([1.0, wrong])})
+
+
+LOSSY = replace(
+    ENTRY,
+    residuals=(
+        Residual("up", "up_residual", "mobile"),
+        Residual("down", "down_residual", "cloud"),
+    ),
+)
+ODD = np.array([0.0, 1.0, 255.0, 0.4], np.float32)
+
+
+def _lossy() -> TrainingHalf:
+    state = {"a": np.ones(2), "b": np.full(2, 3.0), "up_residual": np.zeros(4, np.float32)}
+    return TrainingHalf(Doubling(), LOSSY, state, steps=4, seed=9)
+
+
+def _send(half: TrainingHalf, gradient: Array) -> Array:
+    half.begin()
+    half.run("a", {})
+    half.run("b", {})
+    sent = half.outgoing({"up": gradient, "down": ODD, "other": ODD}, {"up": "u8", "down": "u8"})
+    assert sent["down"] is sent["other"] is ODD
+    frame = sent["up"]
+    assert isinstance(frame, bytes)
+    return decode_tensor(frame)
+
+
+def test_what_is_left_of_a_gradient_goes_with_the_next_one() -> None:
+    own = _lossy()
+    assert _send(own, ODD).tolist() == [0, 1, 255, 0]
+    own.adopt()
+    assert own.state(["up_residual"])["up_residual"].tolist() == pytest.approx([0, 0, 0, 0.4])
+    assert _send(own, ODD).tolist() == [0, 1, 255, 1]
+
+
+def test_what_is_left_in_a_step_that_is_not_taken_is_dropped() -> None:
+    own = _lossy()
+    _send(own, ODD)
+    own.settle(4)
+    assert not own.state(["up_residual"])["up_residual"].any()
+    _send(own, ODD)
+    own.settle(5)
+    assert own.state(["up_residual"])["up_residual"].any()
+
+
+def test_what_is_left_stays_where_nothing_is_sent() -> None:
+    own = _lossy()
+    _send(own, ODD)
+    own.adopt()
+    before = own.state(["up_residual"])["up_residual"]
+    own.begin()
+    own.run("a", {})
+    own.run("b", {})
+    own.adopt()
+    assert own.state(["up_residual"])["up_residual"] is before
+
+
+def test_gradient_that_is_no_number() -> None:
+    with pytest.raises(DivergedError, match="in step 5 'up_residual' would leave the finite numb"):
+        _send(_lossy(), np.array([1.0, np.inf, 0, 0], np.float32))
 
 
 def test_half_without_stages() -> None:

@@ -23,7 +23,7 @@ from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.open_training import open_training
 from tests.cut_relay import CutRelay
 from tests.deployment import START_S, device_server, eventually
-from tests.training_runs import CASES, MLP, Array, build, in_turn, same, train
+from tests.training_runs import CASES, MLP, Array, build, in_turn, lossy, same, train
 
 STEPS, EVERY = 100, 7
 WAIT_S = 100.0
@@ -114,11 +114,14 @@ def running(bundle: Path, folder: Path) -> Iterator[tuple[Cloud, CutRelay, Phone
         cloud.close()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+@pytest.fixture(scope="module", params=["exact", pytest.param("u8", marks=pytest.mark.slow)])
+def undisturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     step = CASES["mlp"].step(folder)
-    bundle = build(step, in_turn(step)).save(folder / "mlp.jd")
+    codecs = {} if request.param == "exact" else lossy(step, request.param)
+    bundle = build(step, in_turn(step), codecs=codecs).save(folder / "mlp.jd")
     with open_training(bundle, cloud="local", seed=3) as trainer:
         train(trainer, MLP, STEPS)
         weights = trainer.weights()

@@ -223,6 +223,22 @@ def small_mlp(folder: Path, x: str = "x", w: str = "first.w") -> Path:
     return path
 
 
+def two_products(folder: Path) -> Path:
+    """Two products without biases, and between them what gives 0 for 0."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        make("MatMul", ["x", "first.w"], ["m"]),
+        make("Tanh", ["m"], ["hidden"]),
+        make("MatMul", ["hidden", "second.w"], ["y"]),
+    ]
+    weights = {
+        "first.w": rng.standard_normal((6, 16)) / 3,
+        "second.w": rng.standard_normal((16, 3)) / 4,
+    }
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [8, 6])
+    return _save(folder / "two_products.onnx", nodes, x, "y", weights)
+
+
 def open_mlp(folder: Path) -> Path:
     """`small_mlp` for batches of any size."""
     path = small_mlp(folder)

@@ -18,7 +18,9 @@ from jointdnn_tvm.training.build_training import build_training
 from jointdnn_tvm.training.host_trainer import HostTrainer
 from jointdnn_tvm.training.losses import CrossEntropy
 from jointdnn_tvm.training.optimizers import Adam, AdamW, Optimizer, Sgd
+from jointdnn_tvm.training.residuals import gradients
 from jointdnn_tvm.training.step import TrainingStep, training_step
+from jointdnn_tvm.training.step_tensors import step_tensors
 from jointdnn_tvm.training.trainable import load_trainable
 from tests.training_models import TASKS, Task, small_mlp
 
@@ -85,6 +87,24 @@ def random_runs(step: TrainingStep, seed: int, most: int = 16) -> Placement:
             side = "cloud" if side == "mobile" else "mobile"
         placement[name] = side
     return placement
+
+
+def activations(step: TrainingStep) -> list[str]:
+    """Tensors of floats that groups make for the loss."""
+    names = step_tensors(step)
+    apart = {*gradients(step), *names.new_state, names.loss}
+    return [
+        tensor.name
+        for tensor in step.graph.tensors
+        if tensor.producer and tensor.dtype == "float32" and tensor.shape
+        if tensor.name not in apart
+    ]
+
+
+def lossy(step: TrainingStep, codec: str) -> dict[str, str]:
+    """That codec for all activations and gradients."""
+    large = [t.name for t in step.graph.tensors if t.name in gradients(step) and t.shape]
+    return dict.fromkeys([*activations(step), *large], codec)
 
 
 def build(step: TrainingStep, placement: Placement, **options: Any) -> Bundle:

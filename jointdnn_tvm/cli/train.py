@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="TUNED.onnx", type=Path, required=True, help="where the result is written"
     )
     parser.add_argument(
-        "--validation", metavar="FILE.npz|DIR", type=Path, help="examples to judge by, not trained"
+        "--validation",
+        metavar="FILE.npz|DIR",
+        type=Path,
+        help="examples to judge by after each epoch, not trained",
     )
     _add_goal(parser.add_argument_group("goal"))
     _add_choice(parser.add_argument_group("what is trained (default: all weights)"))
@@ -134,7 +138,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, write the result, and return how it went."""
     from jointdnn_tvm.errors import DivergedError
     from jointdnn_tvm.training.batches import Batches
-    from jointdnn_tvm.training.epochs import train_epochs
+    from jointdnn_tvm.training.epochs import evaluate_examples, train_epochs
     from jointdnn_tvm.training.examples import read_examples
     from jointdnn_tvm.training.score import score
     from jointdnn_tvm.training.write_onnx import check_can_write, write_onnx
@@ -154,9 +158,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rate = _rate(args, steps)
     with (
         progress() as report,
-        train_places.open_trainer(args, step, report) as (trainer, plan),
+        train_places.open_trainer(args, step, batches.of(0), report) as (trainer, plan),
     ):
-        course = Course(steps, args.epochs, batches.per_epoch, report)
+        validate = partial(evaluate_examples, trainer, judged) if scores else None
+        course = Course(steps, args.epochs, batches.per_epoch, report, validate)
 
         def took(taken: StepTaken) -> None:
             course.took(taken)
@@ -265,6 +270,7 @@ def render(result: dict[str, Any]) -> str:
             f"{sides.count('mobile')} groups on the mobile, {sides.count('cloud')} on the cloud: "
             f"{quantity(result['plan']['latency_s'], 's')} a step predicted"
         )
+        lines += train_places.lossy_text(result["plan"])
     if result["scores"]:
         before, after = result["scores"]["before"], result["scores"]["after"]
         lines += [f"{name}: {before[name]:.4g} before, {after[name]:.4g} after" for name in after]

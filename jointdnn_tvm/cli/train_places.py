@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jointdnn_tvm.planning import Plan
     from jointdnn_tvm.runtime.trainer import Trainer as SavedTrainer
     from jointdnn_tvm.training.epochs import Trainer
+    from jointdnn_tvm.training.examples import Batch
     from jointdnn_tvm.training.step import TrainingStep
 
 _BUNDLE, _SETTINGS = "bundle.jd", "settings.json"
@@ -42,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         default="auto",
         help="auto, mobile-only, cloud-only, random:SEED, or a JSON file (default: auto)",
+    )
+    group.add_argument(
+        "--codecs",
+        choices=("none", "lossless", "f16", "u8"),
+        default="none",
+        help="how tensors may be encoded for the link: not at all, with every bit coming back, or "
+        "activations and gradients with few bits a number, which is no exact training any more: "
+        "what gradients lose is sent in the next step (default: none)",
     )
     group.add_argument(
         "--private",
@@ -72,9 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_trainer(
-    args: argparse.Namespace, step: TrainingStep, report: Progress
+    args: argparse.Namespace, step: TrainingStep, batch: Batch, report: Progress
 ) -> Iterator[tuple[Trainer, dict[str, Any]]]:
-    """What takes the steps, closed in the end, and what the plan was, where there is one."""
+    """What takes the steps, closed in the end, and what the plan was, where there is one.
+
+    By the first batch codecs are chosen.
+    """
     if args.tracker is None and args.checkpoints is None:
         from jointdnn_tvm.training.host_trainer import HostTrainer
 
@@ -90,7 +102,7 @@ def open_trainer(
         else:
             _check_settings(args, folder)
         if not (folder / _BUNDLE).exists():
-            _build(args, step, folder / _BUNDLE, report)
+            _build(args, step, batch, folder / _BUNDLE, report)
         trainer_of_run, plan = _open(args, folder / _BUNDLE)
         yield stack.enter_context(trainer_of_run), plan
 
@@ -147,11 +159,24 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | list | None) else str(value)
 
 
-def _build(args: argparse.Namespace, step: TrainingStep, path: Path, report: Progress) -> None:
+def lossy_text(plan: dict[str, Any]) -> list[str]:
+    """A line about tensors that cross by codecs that lose bits, where there are some."""
+    from jointdnn_tvm.codec.registry import CODECS
+
+    lossy = [codec for codec in plan["codecs"].values() if not CODECS[codec].exact]
+    if not lossy:
+        return []
+    counts = " and ".join(f"{lossy.count(codec)} as {codec}" for codec in sorted(set(lossy)))
+    return [f"of the tensors that cross, {counts}: not the bits of exact training"]
+
+
+def _build(
+    args: argparse.Namespace, step: TrainingStep, batch: Batch, path: Path, report: Progress
+) -> None:
     from jointdnn_tvm.targets import load_target
     from jointdnn_tvm.training.build_training import build_training
 
-    plan = None if args.tracker is None else _plan(args, step, report)
+    plan = None if args.tracker is None else _plan(args, step, batch, report)
     placement = {g.name: "mobile" for g in step.graph.groups}
     report("compiling", 0, 1)
     bundle = build_training(
@@ -159,6 +184,7 @@ def _build(args: argparse.Namespace, step: TrainingStep, path: Path, report: Pro
         placement if plan is None else plan.answer.placement,  # type: ignore[arg-type]
         mobile=load_target(args.mobile),
         cloud=load_target(args.cloud),
+        codecs=None if plan is None else plan.answer.codecs,
         fallback=args.alone,
         plan=None if plan is None else plan.to_json(),
     )
@@ -166,9 +192,10 @@ def _build(args: argparse.Namespace, step: TrainingStep, path: Path, report: Pro
     report("compiling", 1, 1)
 
 
-def _plan(args: argparse.Namespace, step: TrainingStep, report: Progress) -> Plan:
+def _plan(args: argparse.Namespace, step: TrainingStep, batch: Batch, report: Progress) -> Plan:
     from jointdnn_tvm import api
     from jointdnn_tvm.planning import check_placement_choice
+    from jointdnn_tvm.training.step_codecs import offer_step_codecs
     from jointdnn_tvm.training.step_plan import plan_training
 
     check_placement_choice(args.placement)
@@ -182,14 +209,16 @@ def _plan(args: argparse.Namespace, step: TrainingStep, report: Progress) -> Pla
         database=args.costs,
         progress=report,
     )
+    costs = path.applied_to(costs)
     return plan_training(
         step,
-        path.applied_to(costs),
+        costs,
         link=path.link,
         objective=args.objective,
         limits=arguments.limits(args),
         private=args.private,
         placement=args.placement,
+        codecs=offer_step_codecs(step, costs, args.codecs, batch=batch),
     )
 
 

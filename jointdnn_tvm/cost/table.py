@@ -43,12 +43,14 @@ class Encoding:
 
     Where compiled modules quantise, `in_module` says how, and the host only compresses indices.
     `effort` is that of what the host compresses.
+    With `feedback` the sender decodes what it sends, and keeps what is left for the next time.
     """
 
     size_bytes: float
     error: float = 0.0
     in_module: InModule | None = None
     effort: Effort = USUAL
+    feedback: bool = False
 
 
 Encodings = Mapping[str, Mapping[str, Encoding]]
@@ -262,18 +264,29 @@ def _operator(group: Group, costs: CostTable, corrections: Mapping[Side, float])
     )
 
 
+_QUANTISE_PASSES = 1 + 1 / 4
+"""A module reads or writes each number and its index once: at the memory's rate, at most."""
+
+_FEEDBACK_PASSES = 6
+"""A sum and a difference, which read two numbers each and write one."""
+
+
 @dataclass(frozen=True)
 class _Coding:
     """What codecs take on one device."""
 
     times: Mapping[str, CodecTime]
-    quantise_s_per_byte: float
+    pass_s_per_byte: float
     busy_w: float
 
     def encode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
-        """Seconds, the compiled module's part included."""
+        """Seconds, the compiled module's part included, and what feedback takes."""
         host = self.times[_by_host(name, encoding)].encode
-        return self._seconds(encoding, host, encoding.effort.encode, size_bytes)
+        encode_s = self._seconds(encoding, host, encoding.effort.encode, size_bytes)
+        if not encoding.feedback:
+            return encode_s
+        passes_s = _FEEDBACK_PASSES * self.pass_s_per_byte * size_bytes
+        return encode_s + self.decode_s(name, encoding, size_bytes) + passes_s
 
     def decode_s(self, name: str, encoding: Encoding, size_bytes: int) -> float:
         """Likewise."""
@@ -283,7 +296,8 @@ class _Coding:
     def _seconds(self, encoding: Encoding, host: Seconds, effort: float, size_bytes: int) -> float:
         if encoding.in_module is None:
             return host.at(size_bytes, effort)
-        return host.at(size_bytes / 4, effort) + self.quantise_s_per_byte * size_bytes
+        quantise_s = _QUANTISE_PASSES * self.pass_s_per_byte * size_bytes
+        return host.at(size_bytes / 4, effort) + quantise_s
 
 
 def _by_host(name: str, encoding: Encoding) -> str:
@@ -294,8 +308,7 @@ def _by_host(name: str, encoding: Encoding) -> str:
 def _coding(
     profile: TargetProfile, measurements: Mapping[str, Measurement], slowdown: float
 ) -> _Coding:
-    """A module reads or writes each number and its index once: at the memory's rate, at most."""
-    s_per_byte = slowdown * (1 + 1 / 4) / profile.bandwidth_bytes_per_s
+    s_per_byte = slowdown / profile.bandwidth_bytes_per_s
     return _Coding(codec_times(measurements), s_per_byte, profile.busy_w)
 
 

@@ -42,6 +42,9 @@ def _check_references(manifest: Manifest) -> None:
         raise ValueError(f"tensor {unknown[0]!r} has no shape")
     if training is not None:
         _check_carried(manifest, training)
+        _check_residuals(manifest, training)
+        if training.scores is not None and training.scores.tensor not in there:
+            raise ValueError(f"scores {training.scores.tensor!r} are made by no stage")
 
 
 def _check_carried(manifest: Manifest, training: TrainingEntry) -> None:
@@ -53,6 +56,23 @@ def _check_carried(manifest: Manifest, training: TrainingEntry) -> None:
         now, new = manifest.tensors[carried.tensor], manifest.tensors[carried.new]
         if (now.shape, now.dtype) != (new.shape, new.dtype):
             raise ValueError(f"the next value of {carried.tensor!r} is not like the present one")
+
+
+def _check_residuals(manifest: Manifest, training: TrainingEntry) -> None:
+    """What is left of a gradient is kept where that is made, under a name of its own."""
+    made = {(t, stage.side) for stage in manifest.stages for t in stage.outputs}
+    taken = {t for stage in manifest.stages for t in (*stage.inputs, *stage.outputs)}
+    for residual in training.residuals:
+        if (residual.tensor, residual.home) not in made:
+            raise ValueError(f"no stage on its side makes the gradient {residual.tensor!r}")
+        kept = manifest.tensors.get(residual.kept)
+        if residual.kept in taken or kept is None:
+            raise ValueError(f"what is left of {residual.tensor!r} has no place")
+        gradient = manifest.tensors[residual.tensor]
+        if (kept.shape, kept.dtype) != (gradient.shape, gradient.dtype):
+            raise ValueError(f"what is left of {residual.tensor!r} is not like it")
+    if len(set(training.state)) != len(training.state):
+        raise ValueError("two tensors of the state have one name")
 
 
 def _check_libraries(manifest: Manifest) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 
 from jointdnn_tvm.codec.registry import NONE
 from jointdnn_tvm.errors import DeviceError
-from jointdnn_tvm.runtime.cloud import Cloud, Header, Tensors
+from jointdnn_tvm.runtime.cloud import Header, Tensors
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
 from jointdnn_tvm.runtime.stage_module import Value, as_array
+
+
+class RunsStages(Protocol):
+    """What runs a stage of the cloud when it is called, as a `Cloud` does."""
+
+    def run(self, header: Header, tensors: Tensors) -> Tensors:
+        """Run one stage; DeviceError when the cloud does not answer."""
 
 
 class CloudCalls:
@@ -28,7 +36,7 @@ class CloudCalls:
 
     def run(
         self,
-        cloud: Cloud,
+        cloud: RunsStages,
         stage: StageEntry,
         held: Mapping[str, Value],
         there: set[str],

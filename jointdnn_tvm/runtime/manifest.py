@@ -20,7 +20,7 @@ from jointdnn_tvm.runtime.dtypes import DTYPES
 from jointdnn_tvm.runtime.parsing import as_table, as_text, as_texts, as_whole
 from jointdnn_tvm.runtime.training_entry import TrainingEntry, parse_training
 
-FORMAT = "jointdnn-bundle/4"
+FORMAT = "jointdnn-bundle/5"
 MANIFEST = "bundle.json"
 _MAX_MANIFEST_BYTES = 64 << 20
 
@@ -87,18 +87,20 @@ class Manifest:
         return tuple(s for s in self.stages if everything or s.side == side)
 
     def state_held_by(self, side: str) -> tuple[str, ...]:
-        """Carried tensors that a side keeps from step to step.
+        """Tensors of the state that a side keeps from step to step.
 
         They are those that live there, and on the mobile those too that its own stages read.
         """
-        carried = self.training.carried if self.training else ()
+        if self.training is None:
+            return ()
         read = {t for s in self.stages if s.side == side == "mobile" for t in s.inputs}
-        return tuple(c.tensor for c in carried if c.home == side or c.tensor in read)
+        carried = (c.tensor for c in self.training.carried if c.home == side or c.tensor in read)
+        return (*carried, *(r.kept for r in self.training.residuals if r.home == side))
 
     def state_on(self, side: str) -> tuple[str, ...]:
-        """Carried tensors of which a side has first values: all on a mobile with a fallback."""
+        """The state of which a side has first values: all on a mobile with a fallback."""
         if side == "mobile" and self.fallback and self.training is not None:
-            return tuple(carried.tensor for carried in self.training.carried)
+            return self.training.state
         return self.state_held_by(side)
 
     @property

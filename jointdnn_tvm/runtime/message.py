@@ -24,15 +24,21 @@ _DAMAGE = (ArithmeticError, CodecError, KeyError, RecursionError, TypeError, Val
 
 def encode(
     header: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Mapping[str, np.ndarray | bytes],
     codecs: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Pack `tensors`, those that `codecs` names by their codec, and `header` (JSON-able)."""
+    """Pack `tensors`, those that `codecs` names by their codec, and `header` (JSON-able).
+
+    Bytes are a tensor that is encoded already: its frame.
+    """
     entries: list[list[Any]] = []
     contents: list[Any] = []
     for name, array in tensors.items():
         codec = (codecs or {}).get(name, NONE)
-        if codec == NONE:
+        if isinstance(array, bytes):
+            contents.append(array)
+            entries.append([name, len(array)])
+        elif codec == NONE:
             contents.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             entries.append([name, array.dtype.name, list(array.shape)])
         else:

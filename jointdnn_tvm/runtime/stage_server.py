@@ -29,11 +29,21 @@ class Stages(Protocol):
         """Run stage `name` on its input tensors and return the tensors that it hands out."""
 
 
+Tensors = Mapping[str, np.ndarray]
+Outgoing = Callable[[Tensors, Mapping[str, str]], Mapping[str, np.ndarray | bytes]]
+"""Tensors as they are sent, by the codecs of those that have one; bytes are frames."""
+
+
+def _as_they_are(tensors: Tensors, codecs: Mapping[str, str]) -> Tensors:
+    return tensors
+
+
 class StageServer:
     """Holds one side's stages, and the tensors that stay on the cloud until a request ends."""
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: Stages, outgoing: Outgoing = _as_they_are) -> None:
         self._stages = stages
+        self._outgoing = outgoing
         self._request: object = None
         self._held: dict[str, Value] = {}
 
@@ -54,7 +64,8 @@ class StageServer:
         self._held.update(self._stages.run(stage, self._held))
         if missing := [t for t in wanted if t not in self._held]:
             raise RunError(f"stage {stage!r} does not give tensor {missing[0]!r}")
-        answer = encode({}, {t: as_array(self._held[t]) for t in wanted}, codecs)
+        found = {t: as_array(self._held[t]) for t in wanted}
+        answer = encode({}, self._outgoing(found, codecs), codecs)
         if header.get("last"):
             self._held = {}
         return answer

@@ -12,13 +12,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
+from jointdnn_tvm.runtime.accuracy import right_answers
 from jointdnn_tvm.runtime.check_inputs import check_array, check_classes, check_inputs
 from jointdnn_tvm.runtime.checkpoint import write_checkpoint
 from jointdnn_tvm.runtime.closing import Closing
-from jointdnn_tvm.runtime.cloud import Tensors
+from jointdnn_tvm.runtime.cloud import Header, Tensors
 from jointdnn_tvm.runtime.cloud_calls import CloudCalls
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
 from jointdnn_tvm.runtime.stage_module import Value, as_array
+from jointdnn_tvm.runtime.stage_work import StageWork, needed_stages
 from jointdnn_tvm.runtime.training_cloud import TrainingCloud
 from jointdnn_tvm.runtime.training_half import TrainingHalf
 from jointdnn_tvm.runtime.training_start import Start, TrainingBundle, starts
@@ -63,8 +65,9 @@ class Trainer(Closing):
         self._seed = start.run.seed
         manifest, training = bundle.manifest, bundle.training
         mirrored = [c.new for c in training.carried if c.tensor in manifest.state_held_by("mobile")]
-        self._calls = CloudCalls(manifest, [training.loss, *mirrored])
-        self._unread = read_last(manifest.stages, training.loss)
+        judged = {training.loss} | ({training.scores.tensor} if training.scores else set())
+        self._training = StageWork(manifest, manifest.stages, {training.loss}, mirrored)
+        self._judging = StageWork(manifest, needed_stages(manifest.stages, judged), judged)
         self._begin(start)
 
     def _begin(self, start: Start) -> None:
@@ -104,7 +107,7 @@ class Trainer(Closing):
         """
         with self._lock:
             given = self._given(inputs, label, learning_rate)
-            loss = self._attempt(given, self._bundle.manifest.stages)
+            loss = self._loss_of(self._attempt(given, self._training))
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"the loss of step {self.steps + 1} is {loss}: the step is not taken; "
@@ -113,15 +116,25 @@ class Trainer(Closing):
             self._half.adopt()
             return loss
 
-    def evaluate(self, inputs: Mapping[str, Array], label: Any = None) -> float:
-        """The loss, by the stages that it needs; nothing is learned.
+    def evaluate(self, inputs: Mapping[str, Array], label: Any = None) -> dict[str, float]:
+        """The `loss`, by the stages that it needs; nothing is learned.
 
-        Dropouts and batch statistics are as in the next step. Raises what `step` does.
+        Where the loss is one of classes there is the `accuracy` too: the share of rows in which
+        the class of the label scores highest. Dropouts, batch statistics and codecs are as in the
+        next step. Raises what `step` does.
         """
+        scores, spec = self._bundle.training.scores, self._bundle.training.label
         with self._lock:
             given = self._given(inputs, label, 0.0)
-            stages = needed_stages(self._bundle.manifest.stages, self._bundle.training.loss)
-            return self._attempt(given, stages)
+            found = self._attempt(given, self._judging)
+        result = {"loss": self._loss_of(found)}
+        if scores is not None and spec is not None:
+            right = right_answers(as_array(found[scores.tensor]), given[spec.tensor], scores.axis)
+            result["accuracy"] = float(right.mean())
+        return result
+
+    def _loss_of(self, found: Mapping[str, Value]) -> float:
+        return float(as_array(found[self._bundle.training.loss]))
 
     def _check_open(self) -> None:
         if self._ended is not None:
@@ -146,29 +159,34 @@ class Trainer(Closing):
             given[tensor] = np.asarray(numbers[name], manifest.tensors[tensor].dtype)
         return given
 
-    def _attempt(self, given: Mapping[str, Array], stages: Sequence[StageEntry]) -> float:
-        """Run the stages of a step and return the loss; what they make is not adopted."""
+    def _attempt(self, given: Mapping[str, Array], work: StageWork) -> dict[str, Value]:
+        """Run stages of a step and return what is wanted of them; what they make is not adopted."""
         self._requests += 1
         self._half.begin()
         held: dict[str, Value] = {**given, **self._half.given}
         there = set(self._bundle.manifest.state_held_by("cloud"))
         there |= {mask.name for mask in self._bundle.training.masks}
-        for stage in stages:
+        for stage in work.stages:
             if stage.side == "cloud" and self._cloud is not None:
-                made = self._on_cloud(self._cloud, stage, held, there)
+                made = self._on_cloud(self._cloud, work.calls, stage, held, there)
             else:
                 made = self._half.run(stage.name, held)
             held.update(made)
-            for name in self._unread[stage.name]:
+            for name in work.unread[stage.name]:
                 held.pop(name, None)
-        return float(as_array(held[self._bundle.training.loss]))
+        return {name: held[name] for name in work.wanted}
 
     def _on_cloud(
-        self, cloud: TrainingCloud, stage: StageEntry, held: Mapping[str, Value], there: set[str]
+        self,
+        cloud: TrainingCloud,
+        calls: CloudCalls,
+        stage: StageEntry,
+        held: Mapping[str, Value],
+        there: set[str],
     ) -> Tensors:
         header = {"request": self._requests, "steps": self.steps}
         try:
-            made = self._calls.run(cloud, stage, held, there, header)
+            made = calls.run(_WithResiduals(cloud, self._half), stage, held, there, header)
         except DeviceError as error:
             self._failed(error)
         self._half.take(made)
@@ -275,26 +293,16 @@ class Trainer(Closing):
             self._cloud = None
 
 
-def read_last(stages: Sequence[StageEntry], loss: str) -> dict[str, set[str]]:
-    """For each stage, the tensors that nothing reads behind it."""
-    unread: dict[str, set[str]] = {}
-    read_later = {loss}
-    for stage in reversed(stages):
-        there = {*stage.inputs, *stage.outputs}
-        unread[stage.name] = there - read_later
-        read_later |= set(stage.inputs)
-    return unread
+class _WithResiduals:
+    """A cloud to which gradients go together with what codecs left of those before."""
 
+    def __init__(self, cloud: TrainingCloud, half: TrainingHalf) -> None:
+        self._cloud = cloud
+        self._half = half
 
-def needed_stages(stages: Sequence[StageEntry], tensor: str) -> list[StageEntry]:
-    """The stages without which there is no such tensor."""
-    needed: list[StageEntry] = []
-    read = {tensor}
-    for stage in reversed(stages):
-        if not read.isdisjoint(stage.outputs):
-            needed.insert(0, stage)
-            read |= set(stage.inputs)
-    return needed
+    def run(self, header: Header, tensors: Tensors) -> Tensors:
+        """Run one stage there."""
+        return self._cloud.run(header, self._half.outgoing(tensors, header["codecs"]))
 
 
 def _parts(names: Sequence[str], manifest: Manifest) -> list[list[str]]:

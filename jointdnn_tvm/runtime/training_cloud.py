@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
 from jointdnn_tvm.runtime.cloud import Header, Tensors, call
@@ -19,6 +21,9 @@ from jointdnn_tvm.runtime.training_server import (
     TRAIN,
     TrainingServer,
 )
+
+Sent = Mapping[str, np.ndarray | bytes]
+"""Tensors, or frames of some that are encoded already."""
 
 
 class TrainingCloud(Protocol):
@@ -40,7 +45,7 @@ class TrainingCloud(Protocol):
     def open(self, document: str) -> bool:
         """Open the half that a document asks for; False: it does not have that state."""
 
-    def run(self, header: Header, tensors: Tensors) -> Tensors:
+    def run(self, header: Header, tensors: Sent) -> Tensors:
         """Run one stage, as of a `Cloud`; DivergedError when it makes numbers that are none."""
 
     def state(self, steps: int, names: Sequence[str]) -> Tensors:
@@ -85,7 +90,7 @@ class LocalTrainingCloud:
             raise RunError("the run's half on the cloud is not open")
         return self._server
 
-    def run(self, header: Header, tensors: Tensors) -> Tensors:
+    def run(self, header: Header, tensors: Sent) -> Tensors:
         """Run one stage here."""
         message = encode(header, tensors, header["codecs"])
         answer = self._opened().train(message)
@@ -131,7 +136,7 @@ class RemoteTrainingCloud:
         with self._session.deadline(self._timeout_s, "opening the run"):
             return bool(self._open(document))
 
-    def run(self, header: Header, tensors: Tensors) -> Tensors:
+    def run(self, header: Header, tensors: Sent) -> Tensors:
         """Run one stage there."""
         message = encode(header, tensors, header["codecs"])
         with self._session.deadline(self._timeout_s, f"running {header['stage']}"):

@@ -35,6 +35,27 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """What a codec left of a gradient in the steps before, which is sent with the next one."""
+
+    tensor: str
+    """The gradient."""
+    kept: str
+    """What is left of it, in the state."""
+    home: str
+    """The side that sends the gradient."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """An output of the network that has a score for each class."""
+
+    tensor: str
+    axis: int
+    """Along which the classes are."""
+
+
+@dataclass(frozen=True)
 class Label:
     """What the loss compares an output with."""
 
@@ -55,6 +76,15 @@ class TrainingEntry:
     """The tensors of the optimizer's numbers, by their names."""
     optimizer: StepNumbers
     carried: tuple[Carried, ...]
+    residuals: tuple[Residual, ...] = ()
+    scores: Scores | None = None
+    """What tells which answers are right, where the loss is one of classes."""
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """All tensors that a step leaves to the next one."""
+        carried = (carried.tensor for carried in self.carried)
+        return (*carried, *(residual.kept for residual in self.residuals))
 
     def given(self) -> Iterator[str]:
         """Tensors that are there before a step, beside the inputs."""
@@ -67,7 +97,7 @@ class TrainingEntry:
 
 def parse_training(document: Any) -> TrainingEntry:
     """Read the entry; KeyError, TypeError or ValueError when it is none."""
-    label, optimizer = document["label"], document["optimizer"]
+    label, optimizer, scores = (document[key] for key in ("label", "optimizer", "scores"))
     return TrainingEntry(
         loss=as_text(document["loss"]),
         label=None if label is None else _parse_label(label),
@@ -75,6 +105,8 @@ def parse_training(document: Any) -> TrainingEntry:
         numbers={n: as_text(t) for n, t in as_table(document["numbers"]).items()},
         optimizer=_parse_optimizer(optimizer),
         carried=tuple(_parse_carried(carried) for carried in document["carried"]),
+        residuals=tuple(_parse_residual(residual) for residual in document["residuals"]),
+        scores=None if scores is None else _parse_scores(scores),
     )
 
 
@@ -104,6 +136,15 @@ def _parse_carried(carried: Any) -> Carried:
         home=as_text(carried["home"]),
         source=None if source is None else _parse_source(source),
     )
+
+
+def _parse_residual(residual: Any) -> Residual:
+    tensor, kept, home = (as_text(residual[key]) for key in ("tensor", "kept", "home"))
+    return Residual(tensor, kept, home)
+
+
+def _parse_scores(scores: Any) -> Scores:
+    return Scores(as_text(scores["tensor"]), as_whole(scores["axis"]))
 
 
 def _parse_source(source: Any) -> Source:

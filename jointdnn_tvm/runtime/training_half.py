@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jointdnn_tvm.errors import DivergedError, RunError
+from jointdnn_tvm.runtime.error_feedback import send_with_residual
 from jointdnn_tvm.runtime.finite import is_finite
 from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.runtime.stage_module import Value, as_array, seen
@@ -81,20 +82,43 @@ class TrainingHalf:
         """
         for carried in self._training.carried:
             if carried.new in results and carried.tensor in self._state:
-                value = results[carried.new]
-                if not is_finite(seen(value)):
-                    raise DivergedError(
-                        f"in step {self.steps + 1} {carried.tensor!r} would leave the finite "
-                        "numbers: the step is not taken; lower the learning rate, or look at the "
-                        "inputs"
-                    )
-                self._next[carried.tensor] = value
+                self._leave(carried.tensor, results[carried.new])
+
+    def outgoing(
+        self, tensors: Mapping[str, Array], codecs: Mapping[str, str]
+    ) -> dict[str, Array | bytes]:
+        """Tensors on their way to the other side, of which gradients may come with a residual.
+
+        These are frames of the `codecs`; what is left of them belongs to the next state.
+        DivergedError when that is no finite number.
+        """
+        sent: dict[str, Array | bytes] = dict(tensors)
+        for residual in self._training.residuals:
+            if residual.tensor in tensors and residual.kept in self._state:
+                before = seen(self._state[residual.kept])
+                codec, gradient = codecs[residual.tensor], tensors[residual.tensor]
+                sent[residual.tensor], left = send_with_residual(codec, gradient, before)
+                self._leave(residual.kept, left)
+        return sent
+
+    def _leave(self, tensor: str, value: Value) -> None:
+        """To the next step."""
+        if not is_finite(seen(value)):
+            raise DivergedError(
+                f"in step {self.steps + 1} {tensor!r} would leave the finite numbers: the step is "
+                "not taken; lower the learning rate, or look at the inputs"
+            )
+        self._next[tensor] = value
 
     def adopt(self) -> None:
-        """The step was taken: what it made is the state now."""
-        if missing := sorted(self._state.keys() - self._next.keys()):
+        """The step was taken: what it made is the state now.
+
+        What is left of gradients that were not sent, on a phone that goes on alone, stays.
+        """
+        stays = {residual.kept for residual in self._training.residuals}
+        if missing := sorted(self._state.keys() - self._next.keys() - stays):
             raise RunError(f"a step ended without the next value of {missing[0]!r}")
-        self._state, self._next = self._next, {}
+        self._state, self._next = {**self._state, **self._next}, {}
         self.steps += 1
 
     def settle(self, steps: int) -> None:

@@ -40,7 +40,7 @@ class TrainingServer:
 
     def __init__(self, half: TrainingHalf, run: Run, folder: Path | None) -> None:
         self._half = half
-        self._stages = StageServer(half)
+        self._stages = StageServer(half, half.outgoing)
         self._run = run
         self._folder = folder
         self._request: object = None

@@ -37,7 +37,7 @@ class TrainingBundle:
     @property
     def carried(self) -> frozenset[str]:
         """All tensors of the state."""
-        return frozenset(carried.tensor for carried in self.training.carried)
+        return frozenset(self.training.state)
 
 
 @dataclass(frozen=True)

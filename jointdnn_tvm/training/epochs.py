@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jointdnn_tvm.training.batches import Batches
+from jointdnn_tvm.training.examples import Examples
 
 Array = np.ndarray[Any, Any]
 
@@ -29,6 +31,9 @@ class Trainer(Protocol):
         self, inputs: Mapping[str, Array], label: Array | None = None, *, learning_rate: float
     ) -> float:
         """Takes a step and returns the loss before it."""
+
+    def evaluate(self, inputs: Mapping[str, Array], label: Array | None = None) -> dict[str, float]:
+        """The `loss`, and where it is one of classes the `accuracy`; nothing is learned."""
 
     def weights(self) -> dict[str, Array]:
         """The trained weights and running statistics as they are now, as the file has them."""
@@ -73,3 +78,16 @@ def train_epochs(
         seconds = time.perf_counter() - started
         epoch = batches.epoch(step) + 1
         report(StepTaken(step + 1, epoch, loss, seconds, trainer.link_bytes - crossed))
+
+
+def evaluate_examples(trainer: Trainer, examples: Examples) -> dict[str, float]:
+    """What a trainer finds of all examples, batch by batch, as a mean.
+
+    The last batch is filled up with the first examples, which then count twice.
+    """
+    count, size = len(examples), examples.batch_size
+    found = [
+        trainer.evaluate(*examples.pick(np.arange(first, first + size) % count))
+        for first in range(0, count, size)
+    ]
+    return {name: statistics.fmean(of_batch[name] for of_batch in found) for name in found[0]}

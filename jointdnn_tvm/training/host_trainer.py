@@ -15,6 +15,7 @@ from tvm import relax
 from jointdnn_tvm.compiling import compile_library
 from jointdnn_tvm.errors import DivergedError
 from jointdnn_tvm.passes.keep_groups_apart import KeepGroupsApart
+from jointdnn_tvm.runtime.accuracy import right_answers
 from jointdnn_tvm.runtime.finite import is_finite
 from jointdnn_tvm.runtime.masks import draw_masks
 from jointdnn_tvm.targets import TargetProfile, load_target
@@ -60,9 +61,7 @@ class HostTrainer:
             DivergedError: the loss or a weight would be no finite number. The step is not taken.
         """
         number = self.steps + 1
-        given = [*self._given(inputs, label, number), *self._numbers(learning_rate, number)]
-        results = self._run(*map(tvm.runtime.tensor, given), *self._state, *self._fixed)
-        first, *state = (results[i] for i in range(len(results)))
+        first, state, _ = self._results(inputs, label, learning_rate)
         loss = float(first.numpy())
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} in step {number}")
@@ -72,6 +71,32 @@ class HostTrainer:
         self._state = state
         self.steps = number
         return loss
+
+    def evaluate(self, inputs: Mapping[str, Array], label: Array | None = None) -> dict[str, float]:
+        """As that of a `Trainer`, by a step that is not taken.
+
+        Raises:
+            RunError: as `step` does.
+        """
+        loss, _, scores = self._results(inputs, label, 0.0)
+        result = {"loss": float(loss.numpy())}
+        if scores and label is not None:
+            assert self._step.label is not None
+            assert self._step.label.class_axis is not None
+            right = right_answers(scores[0].numpy(), label, self._step.label.class_axis)
+            result["accuracy"] = float(right.mean())
+        return result
+
+    def _results(
+        self, inputs: Mapping[str, Array], label: Array | None, learning_rate: float
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """The loss of the next step, the state after it, and scores of classes."""
+        number = self.steps + 1
+        given = [*self._given(inputs, label, number), *self._numbers(learning_rate, number)]
+        results = self._run(*map(tvm.runtime.tensor, given), *self._state, *self._fixed)
+        loss, *others = (results[i] for i in range(len(results)))
+        count = len(self._state)
+        return loss, others[:count], others[count:]
 
     def _given(self, inputs: Mapping[str, Array], label: Array | None, number: int) -> list[Array]:
         step = self._step

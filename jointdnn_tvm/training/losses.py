@@ -27,6 +27,9 @@ class Loss(Protocol):
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The loss, a scalar of the output's dtype."""
 
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> Any:
+        """What the loss reads of classes, along the `class_axis` of its labels; None: of none."""
+
 
 @dataclass(frozen=True)
 class CrossEntropy:
@@ -53,6 +56,10 @@ class CrossEntropy:
         hot = op.astype(op.equal(rows, relax.const(along, "int64")), dtype)
         return _soft_cross_entropy(builder, output, hot, axis)
 
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> Any:
+        """The logits."""
+        return _logits(builder, output, self.axis % rank(output))
+
 
 @dataclass(frozen=True)
 class SoftCrossEntropy:
@@ -67,6 +74,10 @@ class SoftCrossEntropy:
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over rows of the cross entropy."""
         return _soft_cross_entropy(builder, output, label, self.axis % rank(output))
+
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> Any:
+        """The logits."""
+        return _logits(builder, output, self.axis % rank(output))
 
 
 def _as(output: Any) -> LabelSpec:
@@ -109,6 +120,9 @@ class MeanSquaredError:
         difference = builder.emit(op.subtract(output, label))
         return op.mean(op.multiply(difference, difference))
 
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> None:
+        """There are no classes."""
+
 
 @dataclass(frozen=True)
 class MeanAbsoluteError:
@@ -121,6 +135,9 @@ class MeanAbsoluteError:
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The mean over all elements."""
         return op.mean(op.abs(op.subtract(output, label)))
+
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> None:
+        """There are no classes."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +161,9 @@ class Huber:
         # near * (size - near / 2): half the square, or the line that goes on from it.
         return op.mean(near * (size - near * relax.const(0.5, dtype)))
 
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> None:
+        """There are no classes."""
+
 
 @dataclass(frozen=True)
 class OwnLoss:
@@ -155,6 +175,9 @@ class OwnLoss:
     def value(self, builder: relax.BlockBuilder, output: Any, label: Any) -> Any:
         """The output itself, or the mean where it has many elements."""
         return op.mean(output)
+
+    def scores(self, builder: relax.BlockBuilder, output: Any) -> None:
+        """There are no classes."""
 
 
 LOSSES: dict[str, type[Loss]] = {

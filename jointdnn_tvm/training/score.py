@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jointdnn_tvm.errors import RunError
+from jointdnn_tvm.runtime.accuracy import right_answers
 from jointdnn_tvm.training.examples import Examples
 from jointdnn_tvm.training.labels import LabelSpec
 from jointdnn_tvm.verify import Reference
@@ -52,5 +53,4 @@ def _row_scores(answer: Array, label: Array, spec: LabelSpec) -> Array:
     axis = spec.class_axis
     if axis is None:
         return np.asarray(np.abs(answer - label))
-    wanted = label if spec.classes is not None else label.argmax(axis)
-    return np.asarray(answer.argmax(axis) == wanted)
+    return right_answers(answer, label, axis)

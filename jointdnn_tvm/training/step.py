@@ -37,7 +37,7 @@ class TrainingStep(Placeable):
     `module` has one function, `main`. Its parameters are the inputs, the dropout masks, the
     labels where the loss takes some, the numbers of the step (scalars), the state, all these
     counted by `num_input`, and then the weights that stay. It returns the loss, then the new
-    state, in the same order.
+    state, in the same order, and where the loss is one of classes their scores.
     """
 
     name: str
@@ -122,7 +122,9 @@ def _with_loss(network: Trainable, loss: Loss, index: int) -> tuple[tvm.IRModule
         value = builder.emit(loss.value(builder, fields[index], label), "loss")
         if dims(value):
             value = builder.emit(op.reshape(value, ()), "loss")
-        return [value, *fields[len(network.outputs) :]]
+        scores = loss.scores(builder, fields[index])
+        judged = [] if scores is None else [scores]
+        return [value, *fields[len(network.outputs) :], *judged]
 
     labels = [] if label is None else [label]
     params[given:given] = labels
@@ -152,10 +154,11 @@ def _with_updates(
     own = [slot for by_name in slots.values() for slot in by_name.values()]
 
     def extend(builder: relax.BlockBuilder, fields: list[Any]) -> list[Any]:
-        first = len(fields) - len(weights)
-        moved, remembered = updates.append(builder, fields[first:], slots, numbers)
-        loss, *statistics = fields[:first]
-        return [loss, *moved, *statistics, *remembered]
+        loss, *others = fields
+        statistics = others[: len(network.statistics)]
+        scores = others[len(network.statistics) : -len(weights)]
+        moved, remembered = updates.append(builder, others[-len(weights) :], slots, numbers)
+        return [loss, *moved, *statistics, *remembered, *scores]
 
     state = [*params[given:kept], *own]
     params = [*params[:given], *numbers.values(), *state, *params[kept:]]

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from jointdnn_tvm.cost.table import CostTable, make_problem
+from jointdnn_tvm.cost.table import CostTable, Encodings, make_problem
 from jointdnn_tvm.errors import ProblemError
+from jointdnn_tvm.offering import Offer
 from jointdnn_tvm.placement import Answer, InfeasibleError, Limits, Operator, Problem, all_baselines
+from jointdnn_tvm.placement.problem import MOBILE
 from jointdnn_tvm.planning import AUTO, Plan, answer_problem
 from jointdnn_tvm.targets import LinkProfile, load_link
 from jointdnn_tvm.training.privacy import private_tensors
+from jointdnn_tvm.training.residuals import with_residuals
 from jointdnn_tvm.training.step import TrainingStep
+from jointdnn_tvm.training.step_codecs import offer_step_codecs
 from jointdnn_tvm.training.step_memory import mobile_memory_bytes
 from jointdnn_tvm.training.step_tensors import placement_tensors, step_tensors
 
@@ -27,6 +31,7 @@ def plan_training(
     limits: Limits | None = None,
     private: Collection[str] = (),
     placement: str = AUTO,
+    codecs: str | Offer = "none",
 ) -> Plan:
     """Place every group of a step by its costs and the link; what it costs is that of one step.
 
@@ -40,14 +45,18 @@ def plan_training(
         private: ``inputs``, ``labels`` or both: those never cross the link, nor what is computed
             from them alone; see `privacy.private_tensors`.
         placement: ``auto``, or one that `planning.answer_problem` knows.
+        codecs: one of `step_codecs.CHOICES`, for which a step is taken here on noise, or what
+            `offer_step_codecs` gave. Those that lose bits are used where that is faster.
 
     Raises:
+        CodecError: such codecs cannot be offered.
         CostError: a group runs on neither side.
         InfeasibleError: no placement meets the limits.
         ProblemError: another argument cannot be met.
     """
     profile = load_link(link) if isinstance(link, str) else link
-    problem = step_problem(step, costs, profile, objective, limits, private)
+    offer = offer_step_codecs(step, costs, codecs) if isinstance(codecs, str) else codecs
+    problem = step_problem(step, costs, profile, objective, limits, private, offer.encodings)
     answer, baselines = answer_problem(problem, placement)
     memory = {}
     if problem.limits.max_mobile_peak_bytes is not None:
@@ -59,6 +68,7 @@ def plan_training(
         **costs.sources(),
         **costs.stated_corrections(step.graph),
         "link": profile.how,
+        "codecs": offer.source,
         **({"private": ", ".join(sorted(set(private)))} if private else {}),
         **memory,
     }
@@ -80,6 +90,7 @@ def _within_memory(
     most_bytes = problem.limits.max_mobile_peak_bytes or 0.0
     while True:
         taken_bytes = mobile_memory_bytes(step, answer.placement, costs.mobile)
+        taken_bytes += _residual_bytes(step, answer)
         if taken_bytes <= most_bytes:
             return problem, answer, taken_bytes
         tighter = answer.mobile_peak_bytes * min(most_bytes / taken_bytes, _TIGHTER)
@@ -94,6 +105,13 @@ def _within_memory(
             ) from error
 
 
+def _residual_bytes(step: TrainingStep, answer: Answer) -> int:
+    """What the mobile keeps of gradients that it sends, of the last step and of the present one."""
+    kept = with_residuals(step, answer.placement, answer.codecs)
+    own = (t.size_bytes for t in kept if t.producer and answer.placement[t.producer] == MOBILE)
+    return 2 * sum(own)
+
+
 def step_problem(
     step: TrainingStep,
     costs: CostTable,
@@ -101,11 +119,13 @@ def step_problem(
     objective: str = "latency",
     limits: Limits | None = None,
     private: Collection[str] = (),
+    encodings: Encodings | None = None,
 ) -> Problem:
     """The placement problem of a step; raises as `plan_training` does, but for the limits."""
     if objective == "throughput":
         raise ProblemError("a step of training waits for the one before: use latency or energy")
-    problem = make_problem(step.graph, costs, link, objective, limits)
+    problem = make_problem(step.graph, costs, link, objective, limits, encodings)
+    codecs = {tensor.name: tensor.codecs for tensor in problem.tensors}
     stays = private_tensors(step, private)
     pinned = {g.name for g in step.graph.groups if not stays.isdisjoint(g.inputs)}
     kept_bytes = _mask_bytes(step)
@@ -115,7 +135,7 @@ def step_problem(
             _operator(o, kept_bytes.get(o.name, 0), pinned=o.name in pinned)
             for o in problem.operators
         ),
-        tensors=placement_tensors(step),
+        tensors=tuple(replace(t, codecs=codecs[t.name]) for t in placement_tensors(step)),
     )
 
 

@@ -13,7 +13,8 @@ class StepTensors(NamedTuple):
     """Names of tensors in the graph of a step.
 
     ``labels`` has one, or none where the loss takes no labels. ``new_state`` has the new value of
-    each tensor in ``state``, in the same order.
+    each tensor in ``state``, in the same order. ``scores`` has one where the loss is one of
+    classes.
     """
 
     inputs: tuple[str, ...]
@@ -23,6 +24,7 @@ class StepTensors(NamedTuple):
     state: tuple[str, ...]
     loss: str
     new_state: tuple[str, ...]
+    scores: tuple[str, ...]
 
 
 def step_tensors(step: TrainingStep) -> StepTensors:
@@ -36,8 +38,10 @@ def step_tensors(step: TrainingStep) -> StepTensors:
         len(step.state),
     )
     inputs, masks, labels, numbers, state = (tuple(islice(given, count)) for count in counts)
-    loss, *new_state = step.graph.outputs
-    return StepTensors(inputs, masks, labels, numbers, state, loss, tuple(new_state))
+    made = iter(step.graph.outputs)
+    loss = next(made)
+    new_state = tuple(islice(made, len(step.state)))
+    return StepTensors(inputs, masks, labels, numbers, state, loss, new_state, tuple(made))
 
 
 def placement_tensors(step: TrainingStep) -> tuple[Tensor, ...]:
