@@ -15,7 +15,6 @@ from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
 from jointdnn_tvm.runtime.check_inputs import check_array, check_classes, check_inputs
 from jointdnn_tvm.runtime.checkpoint import write_checkpoint
 from jointdnn_tvm.runtime.closing import Closing
-from jointdnn_tvm.runtime.cloud import Tensors
 from jointdnn_tvm.runtime.cloud_calls import CloudCalls
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
 from jointdnn_tvm.runtime.stage_module import Value, as_array
@@ -155,24 +154,22 @@ class Trainer(Closing):
         there |= {mask.name for mask in self._bundle.training.masks}
         for stage in stages:
             if stage.side == "cloud" and self._cloud is not None:
-                made = self._on_cloud(self._cloud, stage, held, there)
+                held.update(self._on_cloud(self._cloud, stage, held, there))
             else:
-                made = self._half.run(stage.name, held)
-            held.update(made)
+                held.update(self._half.run(stage.name, held))
             for name in self._unread[stage.name]:
                 held.pop(name, None)
         return float(as_array(held[self._bundle.training.loss]))
 
     def _on_cloud(
         self, cloud: TrainingCloud, stage: StageEntry, held: Mapping[str, Value], there: set[str]
-    ) -> Tensors:
+    ) -> dict[str, Value]:
         header = {"request": self._requests, "steps": self.steps}
         try:
             made = self._calls.run(cloud, stage, held, there, header)
         except DeviceError as error:
             self._failed(error)
-        self._half.take(made)
-        return made
+        return self._half.receive(made)
 
     def _failed(self, error: DeviceError) -> NoReturn:
         """Say what a failed call means for the run, after what must be done about it."""
@@ -235,7 +232,8 @@ class Trainer(Closing):
         """All that is carried from step to step, by the names of the step's own tensors."""
         with self._lock:
             self._check_open()
-            return self._state(self._bundle.carried)
+            state = self._state(self._bundle.carried)
+        return {name: np.array(array) for name, array in state.items()}
 
     def weights(self) -> dict[str, Array]:
         """The trained weights and running statistics as they are now, as the ONNX file has them.
@@ -247,10 +245,10 @@ class Trainer(Closing):
         with self._lock:
             self._check_open()
             state = self._state(sources.keys())
-        return {source.name: source.form.undo(state[name]) for name, source in sources.items()}
+        return {s.name: np.array(s.form.undo(state[name])) for name, s in sources.items()}
 
     def _state(self, names: Iterable[str]) -> dict[str, Array]:
-        """Tensors of the state, those that only the cloud has from there."""
+        """Tensors of the state, to be read only; those that only the cloud has from there."""
         there = sorted(set(names) - self._half.names)
         found = self._half.state(set(names) - set(there))
         if there and self._cloud is None:
