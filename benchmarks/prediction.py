@@ -58,7 +58,7 @@ from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import JointdnnError
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Network, Placeable
 from jointdnn_tvm.placement import SIDES, Problem, evaluate
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.probing import ProbedPath
@@ -152,7 +152,7 @@ def middle_mean(values: Sequence[float]) -> float:
     return statistics.fmean(ordered[outside : len(ordered) - outside])
 
 
-def measure_costs(lab: Lab, network: Network) -> CostTable:
+def measure_costs(lab: Lab, network: Placeable) -> CostTable:
     """Measure every group anew."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

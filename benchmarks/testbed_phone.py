@@ -17,8 +17,10 @@ import numpy as np
 from jointdnn_tvm.runtime import cloud
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import probe_path
+from jointdnn_tvm.runtime.open_training import open_training
 from jointdnn_tvm.runtime.session import Session, open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
+from jointdnn_tvm.runtime.trainer import Trainer
 
 _EMULATED = {"budget_s": 6.0, "shortest_s": 0.05}  # it is stopped in a rhythm
 _OUT_OF_STEP_S = 0.008  # of computing, several times what it runs at a stretch
@@ -30,6 +32,7 @@ class Phone:
     def __init__(self) -> None:
         self._open = ExitStack()
         self._session: Session | None = None
+        self._trainer: Trainer | None = None
         self._inputs: dict[str, np.ndarray[Any, Any]] = {}
         self._own_s = 0.0
         run = StageModule.run
@@ -97,6 +100,27 @@ class Phone:
         if session.cloud_error:
             raise RuntimeError(session.cloud_error)
         return taken
+
+    def open_training(
+        self, bundle: str, cloud: str, key: str, batch: str, timeout_s: float = 600
+    ) -> None:
+        """Open a run of training; `batch` is an ``.npz`` file with the inputs and ``label``."""
+        self.close()
+        trainer = open_training(bundle, cloud=cloud, key=key, timeout_s=timeout_s)
+        self._trainer = self._open.enter_context(trainer)
+        self._inputs = dict(np.load(batch))
+
+    def train(self, steps: int, learning_rate: float) -> list[tuple[float, int]]:
+        """Seconds of each step, and bytes of its messages; one goes before that is not counted."""
+        trainer = self._trainer
+        assert trainer is not None, "open a run first"
+        inputs = {name: array for name, array in self._inputs.items() if name != "label"}
+        taken: list[tuple[float, int]] = []
+        for _ in range(steps + 1):
+            started, bytes_before = time.perf_counter(), trainer.link_bytes
+            trainer.step(inputs, self._inputs["label"], learning_rate=learning_rate)
+            taken.append((time.perf_counter() - started, trainer.link_bytes - bytes_before))
+        return taken[1:]
 
     def crossed(self) -> dict[str, int]:
         """Bytes of all messages of the last query, by direction."""
