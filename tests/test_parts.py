@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,10 +18,17 @@ import pytest
 
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.runtime import parts
-from jointdnn_tvm.runtime.parts import PartedCalls, PartedFunction, buffer_bytes, call_bytes
+from jointdnn_tvm.runtime.parts import (
+    PartedCalls,
+    PartedFunction,
+    call_bytes,
+    left_bytes,
+    session_bytes,
+)
 from jointdnn_tvm.runtime.remote import RemoteSession
 
 PART = 16
+MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -110,8 +124,31 @@ def test_answers_that_are_none() -> None:
         opened(device)([b"x"], "asking")
 
 
-def test_a_long_message_takes_no_more_than_its_answer_and_a_few_parts() -> None:
-    assert call_bytes(100 * PART, 0) == 3 * PART
-    assert call_bytes(0, 100 * PART) == 104 * PART
-    assert call_bytes(3, 5) == 2 * 3 + 5 * 5
-    assert buffer_bytes(100 * PART, 5) == PART + 5
+def test_what_stays_of_answers() -> None:
+    assert session_bytes([]) == 0
+    assert session_bytes([3, 5, 4, 5]) == 3 + 5
+    assert session_bytes([7, 100 * PART, 3, 5 * PART]) == 7 + PART
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep what is freed")
+def test_a_call_takes_as_much_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that calls another one's function over TVM's RPC."""
+    monkeypatch.setattr(parts, "PART_BYTES", MIB)
+    draw = random.Random(0)
+    calls = [(MIB // 2, 0), (0, MIB // 2), (MIB, MIB), (9 * MIB, 0), (0, 9 * MIB)]
+    calls += [(draw.randrange(8 * MIB), draw.randrange(8 * MIB)) for _ in range(15)]
+    script = [sys.executable, str(Path(__file__).with_name("call_memory.py"))]
+    done = subprocess.run(
+        [*script, json.dumps(calls)],
+        env={**os.environ, "TVM_USE_RUNTIME_LIB": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    downs = []
+    for (up, down), (most, left) in zip(calls, json.loads(done.stdout), strict=True):
+        downs.append(down)
+        stays = session_bytes(downs)
+        told = stays + call_bytes(up, down), stays + left_bytes(up, down)
+        assert told == pytest.approx((most, left), rel=0.08, abs=MIB // 2), (up, down)

@@ -16,8 +16,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from jointdnn_tvm.estimating import estimate
+from jointdnn_tvm.graph import Placement
 from jointdnn_tvm.placement import SIDES, Side, evaluate
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.parts import call_bytes
 from jointdnn_tvm.targets import load_link, load_target
 from jointdnn_tvm.training.build_training import build_training
 from jointdnn_tvm.training.losses import CrossEntropy
@@ -27,7 +29,7 @@ from jointdnn_tvm.training.step_memory import mobile_memory_bytes
 from jointdnn_tvm.training.step_plan import step_problem
 from jointdnn_tvm.training.trainable import load_trainable
 from tests.deployment import device_server
-from tests.training_runs import CASES, in_turn
+from tests.training_runs import CASES, groups, in_turn, random_runs
 
 WIDTH, BATCH, LAYERS = 1024, 512, 4
 HOST = load_target("host")
@@ -69,36 +71,56 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         yield address
 
 
-@pytest.mark.parametrize("how", PLACEMENTS)
-def test_a_phone_that_trains_takes_what_was_told(
-    step: TrainingStep, device: Address, how: str, tmp_path: Path
-) -> None:
-    """Two buffers of state, messages and what comes from a cloud in another process too."""
-    names = [group.name for group in step.graph.groups]
-    sides: dict[str, Side] = {
-        name: "mobile" if PLACEMENTS[how](index, len(names)) else "cloud"
-        for index, name in enumerate(names)
-    }
-    tiny = CASES["mlp-sgd"].step(tmp_path)
-    for name, each, placed in (
-        ("small_mlp", tiny, in_turn(tiny)),
-        ("bundle", step, sides),
-    ):
-        build_training(each, placed, mobile=HOST, cloud=HOST, fallback=False).save(
-            tmp_path / f"{name}.jd"
-        )
-        (given,), label = each.inputs, each.label
-        assert label is not None
-        x = np.random.default_rng(0).standard_normal(given.shape).astype(given.dtype)
-        np.savez(tmp_path / f"{name}.npz", label=np.zeros(label.shape, label.dtype), x=x)
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundle and the batch that the process begins with."""
+    folder = tmp_path_factory.mktemp("tiny")
+    step = CASES["mlp-sgd"].step(folder)
+    _write(step, in_turn(step), folder / "small_mlp")
+    return folder
+
+
+def _write(step: TrainingStep, sides: Placement, path: Path) -> None:
+    build_training(step, sides, mobile=HOST, cloud=HOST, fallback=False).save(
+        path.with_suffix(".jd")
+    )
+    (given,), label = step.inputs, step.label
+    assert label is not None
+    x = np.random.default_rng(0).standard_normal(given.shape).astype(given.dtype)
+    np.savez(path.with_suffix(".npz"), label=np.zeros(label.shape, label.dtype), x=x)
+
+
+def _taken_bytes(step: TrainingStep, sides: Placement, tiny: Path, device: Address) -> int:
+    _write(step, sides, tiny / "bundle")
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--here", str(tmp_path), "--cloud", str(device)],
+        [sys.executable, str(SCRIPT), "--here", str(tiny), "--cloud", str(device)],
         env={**os.environ, "TVM_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
     )
-    taken = json.loads(done.stdout)["taken_bytes"]
+    return int(json.loads(done.stdout)["taken_bytes"])
+
+
+@pytest.mark.parametrize("how", PLACEMENTS)
+def test_a_phone_that_trains_takes_what_was_told(
+    step: TrainingStep, tiny: Path, device: Address, how: str
+) -> None:
+    """Two buffers of state, messages and what comes from a cloud in another process too."""
+    names = groups(step)
+    sides: dict[str, Side] = {
+        name: "mobile" if PLACEMENTS[how](index, len(names)) else "cloud"
+        for index, name in enumerate(names)
+    }
+    taken = _taken_bytes(step, sides, tiny, device)
+    assert mobile_memory_bytes(step, sides, HOST) == pytest.approx(taken, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_wherever_it_is_cut(step: TrainingStep, tiny: Path, device: Address, seed: int) -> None:
+    sides = random_runs(step, seed)
+    taken = _taken_bytes(step, sides, tiny, device)
     assert mobile_memory_bytes(step, sides, HOST) == pytest.approx(taken, rel=0.1)
 
 
@@ -112,6 +134,8 @@ def test_stages_take_no_less_than_the_tensors_between_groups(step: TrainingStep)
         assert mobile_memory_bytes(step, sides, HOST) >= resident, f"seed {seed}"
 
 
-def test_all_on_the_cloud_leaves_the_inputs(step: TrainingStep) -> None:
+def test_all_on_the_cloud_leaves_the_inputs_and_their_message(step: TrainingStep) -> None:
     sides: dict[str, Side] = {group.name: "cloud" for group in step.graph.groups}
-    assert mobile_memory_bytes(step, sides, HOST) == 4 * BATCH * WIDTH + 8 * BATCH
+    given = 4 * BATCH * WIDTH + 8 * BATCH
+    told = mobile_memory_bytes(step, sides, HOST)
+    assert told == pytest.approx(given + call_bytes(given, 4), abs=100)  # and a few numbers

@@ -47,7 +47,7 @@ class Answering:
         self.told: list[tuple[float, str]] = []
         self.closed = False
 
-    def function(self, name: str) -> Callable[[Any], Any]:
+    def function(self, name: str) -> Callable[..., Any]:
         assert name.startswith("jointdnn.")
         if name in (TRAIN, GET_STATE):
             return lambda before, last: len(self._answer).to_bytes(8, "little") + self._answer

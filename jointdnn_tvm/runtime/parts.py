@@ -1,13 +1,14 @@
 """Messages from and to a device in parts, so that a long one takes little memory beside itself.
 
-While TVM's RPC sends an argument it has it once more, and a buffer of its own that stays until the
-next call; a result is there four times while it arrives, once of that in a buffer that stays as
-long as the session. What is longer than a part is put, or fetched, by several calls.
+While TVM's RPC sends an argument it has it twice more, or almost three times, and a result is there
+four times while it arrives, once of that for the session's lifetime. What is longer than a part is
+put, or fetched, by several calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import tvm_ffi
 
@@ -18,6 +19,7 @@ PART_BYTES = 4 << 20
 """Long enough that a further round trip is short beside it, on any link of `targets/links`."""
 
 _LENGTH_BYTES = 8
+_SHORTEST_BYTES = 4096  # of TVM's buffers
 Piece = bytes | memoryview
 
 
@@ -43,13 +45,14 @@ class PartedCalls:
         self._check(len(first), _LENGTH_BYTES + min(size, PART_BYTES))
         first = first[_LENGTH_BYTES:]
         answer = bytearray(size)
-        answer[: len(first)] = first
+        room = memoryview(answer)  # a bytearray would copy what it is given a part of
+        room[: len(first)] = first
         del first
         for offset in range(PART_BYTES, size, PART_BYTES):
             with self._session.deadline(self._timeout_s, what):
                 part = memoryview(self._get(offset))
             self._check(len(part), min(size - offset, PART_BYTES))
-            answer[offset : offset + len(part)] = part
+            room[offset : offset + len(part)] = part
             del part
         return answer
 
@@ -61,17 +64,77 @@ class PartedCalls:
 
 
 def call_bytes(up_bytes: int, down_bytes: int) -> int:
-    """The most that a call's messages take of the caller at once.
+    """The most that a call's messages take of the caller at once, its answer included.
 
-    The tensors that are sent are not in it, nor what those that arrive become afterwards.
+    The tensors that are sent are not in it, nor what stays for the session's lifetime.
+
+    Args:
+        up_bytes: of the message.
+        down_bytes: of the answer.
     """
-    sent, received = min(up_bytes, PART_BYTES), min(down_bytes, PART_BYTES)
-    return max(3 * sent, 2 * sent * (up_bytes <= PART_BYTES) + 4 * received + down_bytes)
+    last, first = _last_part(up_bytes), min(down_bytes, PART_BYTES)
+    written, received = _write_buffer(last), _read_buffer_bytes(first)
+    return max(
+        # A part, its copy as an object of TVM's, and what the socket takes it from.
+        (up_bytes > PART_BYTES) * (2 * PART_BYTES + _write_buffer(PART_BYTES).most_bytes),
+        2 * last + written.most_bytes,
+        # All that still, and the answer in the buffer of its socket, then as an object of TVM's,
+        2 * last + written.size_bytes + received + first,
+        # and that as one of Python's, which has it once more while it is made.
+        last + written.size_bytes + 3 * first,
+        # The whole answer beside the first part of it, or a later one.
+        written.size_bytes + 2 * first + down_bytes,
+        (down_bytes > PART_BYTES) * (3 * PART_BYTES + down_bytes),
+    )
 
 
-def buffer_bytes(up_bytes: int, longest_down_bytes: int) -> int:
-    """What is left of a call until the next one, or while the session lasts, in buffers."""
-    return min(up_bytes, PART_BYTES) + min(longest_down_bytes, PART_BYTES)
+def left_bytes(up_bytes: int, down_bytes: int) -> int:
+    """What is left of a call's messages until the next call: what the socket took the last from."""
+    further_calls = down_bytes > PART_BYTES
+    return 0 if further_calls else _write_buffer(_last_part(up_bytes)).size_bytes
+
+
+def session_bytes(down_bytes: Iterable[int]) -> int:
+    """What stays of the answers of calls, one after the other, for the session's lifetime.
+
+    TVM keeps what it put a part into, and puts others there that are no longer.
+    """
+    total = longest = 0
+    for each in down_bytes:
+        first = min(each, PART_BYTES)
+        total += first * (first > longest)
+        longest = max(longest, first)
+    return total
+
+
+def _last_part(message_bytes: int) -> int:
+    return message_bytes - max(-(-message_bytes // PART_BYTES) - 1, 0) * PART_BYTES
+
+
+class _Buffer(NamedTuple):
+    most_bytes: int
+    """While it grew."""
+    size_bytes: int
+
+
+def _write_buffer(part_bytes: int) -> _Buffer:
+    """What TVM writes a part into, byte by byte: a vector that is made longer by a fifth.
+
+    In memory that is enough for it, or in twice as much of its own, into which it is copied.
+    """
+    most = size = room = _SHORTEST_BYTES
+    while size < part_bytes:
+        longer = _read_buffer_bytes(size + 1)
+        if longer > room:
+            room = 2 * size
+            most = size + longer
+        size = longer
+    return _Buffer(max(most, size), size)
+
+
+def _read_buffer_bytes(part_bytes: int) -> int:
+    """What TVM reads a part into, whose length it knows."""
+    return part_bytes * 6 // 5
 
 
 def _split(pieces: Iterable[memoryview]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from jointdnn_tvm.group_library import arguments
 from jointdnn_tvm.passes.choose_kernels import Weights
 from jointdnn_tvm.passes.pipeline import lower
 from jointdnn_tvm.placement.problem import CLOUD, MOBILE
-from jointdnn_tvm.runtime.parts import buffer_bytes, call_bytes
+from jointdnn_tvm.runtime.parts import call_bytes, left_bytes, session_bytes
 from jointdnn_tvm.stage_library import only_stages
 from jointdnn_tvm.targets import TargetProfile
 from jointdnn_tvm.training.stage_storage import (
@@ -72,6 +72,7 @@ def _pool_bytes(names: StepTensors, stages: Sequence[Stage], lowered: tvm.IRModu
     """What the virtual machine's pool has once steps are taken one after the other."""
     pool = StoragePool()
     state: list[tuple[Storage, ...]] = []
+    returned: list[tuple[Storage, ...]] = []
     last = {name: index for index, stage in enumerate(stages) for name in stage.inputs}
     for _ in range(_STEPS):
         made: dict[str, tuple[Storage, ...]] = {}
@@ -79,6 +80,11 @@ def _pool_bytes(names: StepTensors, stages: Sequence[Stage], lowered: tvm.IRModu
             if stage.side == MOBILE:
                 results = run_in_pool(_function(lowered, stage), pool)
                 made |= zip(stage.outputs, results, strict=True)
+                for storages in results:  # the virtual machine keeps what it returned last
+                    pool.hold(storages)
+                for storages in returned:
+                    pool.release(storages)
+                returned = results
             ended = [name for name in made if last.get(name, index) <= index]
             for name in set(ended).difference(names.new_state):
                 pool.release(made.pop(name))
@@ -138,24 +144,24 @@ class _Crossing:
         own = {*names.inputs, *names.labels, *names.masks}
         held: set[str] = set(self._mirrored.values())
         last = {name: index for index, stage in enumerate(self._stages) for name in stage.inputs}
-        most = buffers = longest = 0
+        most = left = 0
+        answers = []
         for index, stage in enumerate(self._stages):
             held_bytes = self._sum(held)
             if stage.side == MOBILE:
                 copied = self._sum(name for name in stage.inputs if name in own)
-                most = max(most, held_bytes + buffers + copied)
+                most = max(most, held_bytes + left + copied)
             else:
                 up = self._sum(name for name in stage.inputs if name not in there)
                 came = [name for name in stage.outputs if name in wanted]
                 down = self._sum(came)
-                longest = max(longest, down)
-                call = max(call_bytes(up, down), buffer_bytes(up, longest) + 2 * down)
-                most = max(most, held_bytes + call)
-                buffers = buffer_bytes(up, longest)
+                answers.append(down)
+                left = left_bytes(up, down)
+                most = max(most, held_bytes + max(call_bytes(up, down), left + 2 * down))
                 there |= {*stage.inputs, *stage.outputs}
                 held |= {*came}
             held -= {n for n in held if last.get(n, index) <= index} - self._kept
-        return most
+        return most + session_bytes(answers)
 
     @property
     def _kept(self) -> set[str]:
