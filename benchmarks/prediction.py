@@ -58,7 +58,7 @@ from jointdnn_tvm.cost.table import CostTable
 from jointdnn_tvm.cost.transfer import Transfer
 from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import JointdnnError
-from jointdnn_tvm.network import Network
+from jointdnn_tvm.network import Network, Placeable
 from jointdnn_tvm.placement import SIDES, Problem, evaluate
 from jointdnn_tvm.planning import Plan
 from jointdnn_tvm.probing import ProbedPath
@@ -76,7 +76,7 @@ RANDOM = 5
 _MOST_ON_LINK_S = 8.0
 _MOST_SWITCHES = 5
 _STEADY, _ATTEMPTS = 0.05, 2
-_ROUNDS = 3
+ROUNDS = 3
 _VIEWS = (1, 2)  # of the input, from which plans know how small its tensors get
 _LEAST, _MOST, _RUN_S = 1, 16, 0.8  # queries of a round, and their time together
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
@@ -152,7 +152,7 @@ def middle_mean(values: Sequence[float]) -> float:
     return statistics.fmean(ordered[outside : len(ordered) - outside])
 
 
-def measure_costs(lab: Lab, network: Network) -> CostTable:
+def measure_costs(lab: Lab, network: Placeable) -> CostTable:
     """Measure every group anew."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -202,11 +202,17 @@ class Site:
         return ProbedPath(found, Transfer.of(times))
 
     def in_turns(
-        self, bundles: Mapping[str, Path], inputs: Path, rounds: int, **run: float
+        self,
+        bundles: Mapping[str, Path],
+        inputs: Path,
+        rounds: int,
+        job: str = "open",
+        **run: float,
     ) -> Iterator[Turn]:
         """Run bundles one after the other, round after round; `run` says how many queries.
 
-        So what else the machine does for a while hits all alike, and one round of each.
+        So what else the machine does for a while hits all alike, and one round of each. `job` is
+        the phone's that opens a bundle.
         """
         for bundle in bundles.values():
             self.cloud.give(*bundle.glob("cloud*"))
@@ -214,7 +220,7 @@ class Site:
         for done in range(rounds):
             print(f"round {done + 1} of {rounds}", file=sys.stderr, flush=True)
             for name, bundle in bundles.items():
-                self.phone.do("open", bundle=str(bundle), **where)
+                self.phone.do(job, bundle=str(bundle), **where)
                 load = ForeignLoad()
                 with self.phone.slowed(self.lab.slowdown):
                     queries = self.phone.do("run", **run)
@@ -249,29 +255,33 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
     samples = other_inputs(name, network)
     for link_name in links:
         costs = measure_costs(lab, network)  # anew: the machine may have got busier
-        corrections = {s: costs.correction(network.graph, s) for s in SIDES}
         with site_on(lab, load_link(link_name)) as site:
             path = site.probe()
-            about = {"network": name, "link": link_name, "slowdown": lab.slowdown}
-            about |= {"bed": lab.bed.how, "corrections": corrections}
-            probed = path.link
-            about["probed"] = [probed.uplink_bps, probed.downlink_bps, probed.rtt_s]
-            about["transfer"] = asdict(path.transfer) if path.transfer else None
+            about = {"network": name, "link": link_name, **about_costs(lab, path, costs, network)}
             print(json.dumps(about), file=sys.stderr)
-            plans = plans_for(network, path.applied_to(costs), probed, samples)
-            programs = programs_of(plans)
+            plans = plans_for(network, path.applied_to(costs), path.link, samples)
             bundles = {
                 plan_name: jd.build(network, plans[plan_name], fallback=False).save(
                     lab.folder / f"{name}-{link_name}-{plan_name}.jd"
                 )
-                for plan_name in dict.fromkeys(programs.values())
+                for plan_name in dict.fromkeys(programs_of(plans).values())
             }
             run = {"least": _LEAST, "most": _MOST, "seconds": _RUN_S}
-            turns = list(site.in_turns(bundles, inputs, _ROUNDS, **run))
-        for plan_name, plan in plans.items():
-            program = programs[plan_name]
-            own = [turn for turn in turns if turn.bundle == program]
-            yield {**about, "plan": plan_name, "program_of": program, **_row(plan, own)}
+            turns = list(site.in_turns(bundles, inputs, ROUNDS, **run))
+        for row in rows_of_plans(plans, turns):
+            yield {**about, **row}
+
+
+def about_costs(lab: Lab, path: ProbedPath, costs: CostTable, network: Placeable) -> Row:
+    """What the rows of a network on one link share."""
+    probed = path.link
+    return {
+        "slowdown": lab.slowdown,
+        "bed": lab.bed.how,
+        "corrections": {side: costs.correction(network.graph, side) for side in SIDES},
+        "probed": [probed.uplink_bps, probed.downlink_bps, probed.rtt_s],
+        "transfer": asdict(path.transfer) if path.transfer else None,
+    }
 
 
 def programs_of(plans: Mapping[str, Plan]) -> dict[str, str]:
@@ -279,6 +289,13 @@ def programs_of(plans: Mapping[str, Plan]) -> dict[str, str]:
     first: dict[str, str] = {}
     built = {name: json.dumps([p.answer.placement, p.answer.codecs]) for name, p in plans.items()}
     return {name: first.setdefault(key, name) for name, key in built.items()}
+
+
+def rows_of_plans(plans: Mapping[str, Plan], turns: Sequence[Turn]) -> Iterator[Row]:
+    """A row for each plan, by the turns of its program."""
+    for name, program in programs_of(plans).items():
+        own = [turn for turn in turns if turn.bundle == program]
+        yield {"plan": name, "program_of": program, **_row(plans[name], own)}
 
 
 def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
@@ -307,6 +324,7 @@ def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
         "codecs": dict(answer.codecs),
         "up_bytes": sum(sizes[t] for t in metrics.up),
         "down_bytes": sum(sizes[t] for t in metrics.down),
+        "crossed_bytes": turns[-1].crossed,
         "groups_on_mobile": sides.count("mobile"),
         "groups_on_cloud": sides.count("cloud"),
         "switches": answer.switches,

@@ -9,19 +9,25 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from jointdnn_tvm.runtime import cloud
+from jointdnn_tvm.runtime import cloud, training_cloud
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.link_probe import probe_path
-from jointdnn_tvm.runtime.session import Session, open_session
+from jointdnn_tvm.runtime.open_training import open_training
+from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 
 _EMULATED = {"budget_s": 6.0, "shortest_s": 0.05}  # it is stopped in a rhythm
 _OUT_OF_STEP_S = 0.008  # of computing, several times what it runs at a stretch
+_LEARNING_RATE = 1e-6
+
+Array = np.ndarray[Any, Any]
 
 
 class Phone:
@@ -29,10 +35,16 @@ class Phone:
 
     def __init__(self) -> None:
         self._open = ExitStack()
-        self._session: Session | None = None
-        self._inputs: dict[str, np.ndarray[Any, Any]] = {}
+        self._answer: Callable[[], object] | None = None
         self._own_s = 0.0
-        run = StageModule.run
+        for method in ("run", "run_on_device"):
+            self._time_stages(method)
+        self._bytes = {"up": 0, "down": 0}
+        self._count_messages(cloud, "encode")
+        self._count_messages(training_cloud, "encode_pieces")
+
+    def _time_stages(self, method: str) -> None:
+        run = getattr(StageModule, method)
 
         def timed(module: StageModule, *arguments: Any) -> Any:
             started = time.perf_counter()
@@ -41,38 +53,58 @@ class Phone:
             finally:
                 self._own_s += time.perf_counter() - started
 
-        StageModule.run = timed  # type: ignore[method-assign]
-        self._bytes = {"up": 0, "down": 0}
-        encode, decode = cloud.encode, cloud.decode
+        setattr(StageModule, method, timed)
 
-        def sent(*arguments: Any) -> bytes:
+    def _count_messages(self, module: ModuleType, encoder: str) -> None:
+        encode, decode = getattr(module, encoder), module.decode
+
+        def sent(*arguments: Any) -> Any:
             message = encode(*arguments)
-            self._bytes["up"] += len(message)
+            self._bytes["up"] += _size_bytes(message)
             return message
 
         def received(message: bytes) -> Any:
             self._bytes["down"] += len(message)
             return decode(message)
 
-        cloud.encode, cloud.decode = sent, received
+        setattr(module, encoder, sent)
+        module.decode = received
 
     def open(
         self, bundle: str, cloud: str, key: str, inputs: str | None = None, timeout_s: float = 600
     ) -> None:
         """Open a session for a bundle; `inputs` is an ``.npz`` file, else they are seeded noise."""
         self.close()
-        session = open_session(bundle, cloud=cloud, key=key, timeout_s=timeout_s)
-        self._session = self._open.enter_context(session)
-        if session.cloud_error:
-            raise RuntimeError(session.cloud_error)
+        session = self._open.enter_context(
+            open_session(bundle, cloud=cloud, key=key, timeout_s=timeout_s)
+        )
         if inputs is None:
             rng = np.random.default_rng(0)
-            self._inputs = {
+            given: dict[str, Array] = {
                 name: rng.standard_normal(shape).astype(dtype)
                 for name, shape, dtype in session.signature()
             }
         else:
-            self._inputs = dict(np.load(inputs))
+            given = dict(np.load(inputs))
+
+        def answer() -> None:
+            session.run(given)
+            if session.cloud_error:
+                raise RuntimeError(session.cloud_error)
+
+        self._answer = answer
+
+    def open_training(
+        self, bundle: str, cloud: str, key: str, inputs: str, timeout_s: float = 600
+    ) -> None:
+        """Begin a run of training; a query is a step, on the inputs and ``label`` of a file."""
+        self.close()
+        trainer = self._open.enter_context(
+            open_training(bundle, cloud=cloud, key=key, timeout_s=timeout_s)
+        )
+        given = dict(np.load(inputs))
+        label = given.pop("label")
+        self._answer = lambda: trainer.step(given, label, learning_rate=_LEARNING_RATE)
 
     def run(self, least: int, most: int, seconds: float) -> list[tuple[float, float]]:
         """Seconds of each query, and those of them that the phone's own stages took.
@@ -81,9 +113,9 @@ class Phone:
         count, and no more once they took so many `seconds` or are `most`. Before each the phone
         computes for a random moment, so that queries do not fall into step with what stops it.
         """
-        session = self._session
-        assert session is not None, "open a bundle first"
-        session.run(self._inputs)
+        answer = self._answer
+        assert answer is not None, "open a bundle first"
+        answer()
         taken: list[tuple[float, float]] = []
         source = random.Random(0)
         began = time.perf_counter()
@@ -92,10 +124,8 @@ class Phone:
             self._own_s = 0.0
             self._bytes.update(up=0, down=0)
             started = time.perf_counter()
-            session.run(self._inputs)
+            answer()
             taken.append((time.perf_counter() - started, self._own_s))
-        if session.cloud_error:
-            raise RuntimeError(session.cloud_error)
         return taken
 
     def crossed(self) -> dict[str, int]:
@@ -109,8 +139,14 @@ class Phone:
         return times.to_json()
 
     def close(self) -> None:
-        """End the session."""
+        """End what is open."""
+        self._answer = None
         self._open.close()
+
+
+def _size_bytes(message: bytes | Sequence[bytes]) -> int:
+    """Of a message, or of its pieces."""
+    return len(message) if isinstance(message, bytes) else sum(map(len, message))
 
 
 def _compute(seconds: float) -> None:

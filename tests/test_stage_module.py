@@ -57,6 +57,18 @@ def test_stage_gives_its_tensors(opened: StageModule, built: Bundle) -> None:
         assert np.isfinite(array).all()
 
 
+def test_held_arrays_are_copies(opened: StageModule, built: Bundle) -> None:
+    given = inputs(0)
+    held = opened.hold(given)
+    expected = run_all(opened, built.manifest.stages, given)
+    for array in given.values():
+        array[:] = 0
+    found = run_all(opened, built.manifest.stages, held)
+    for stage in built.manifest.stages:
+        for name in stage.outputs:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+
 def test_inputs_may_lie_anywhere_in_memory(opened: StageModule, built: Bundle) -> None:
     first = built.manifest.stages[0]
     held = inputs(0)

@@ -37,6 +37,9 @@ class Doubling:
     def run_on_device(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {f"{name}_new": tensors[name] * 2, "other": tensors["mask"]}
 
+    def hold(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array.copy() for name, array in arrays.items()}
+
 
 def half() -> TrainingHalf:
     state = {"a": np.ones(2), "b": np.full(2, 3.0)}
@@ -72,6 +75,17 @@ def test_what_is_not_of_this_half_is_left_alone() -> None:
     own.begin()
     own.take({"elsewhere_new": np.zeros(2), "loss": np.zeros(())})
     assert own.names == {"a", "b"}
+
+
+def test_what_came_in_a_message_is_kept_without_it() -> None:
+    own = half()
+    own.begin()
+    message = np.arange(4.0)
+    received = own.receive({"a_new": message[:2], "b_new": message[2:]})
+    own.adopt()
+    message[:] = 9
+    assert values(own) == {"a": 0, "b": 2}
+    np.testing.assert_array_equal(received["b_new"], [2, 3])
 
 
 def test_step_that_began_anew_forgets() -> None:

@@ -42,6 +42,9 @@ class Doubling:
     def run_on_device(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {f"{t}_new": tensors[t] * tensors["factor"] for t in "ab"}
 
+    def hold(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(arrays)
+
 
 def server(folder: Path | None) -> TrainingServer:
     state = {"a": np.ones(2), "b": np.full(2, 3.0)}
@@ -136,8 +139,8 @@ def test_registered_functions_serve_a_run(bundle: tuple[Path, Bundle], tmp_path:
     ]
     open_training, run_stage, get_state, keep_state = functions
     calls: list[Callable[[], Any]] = [
-        lambda: run_stage(b""),
-        lambda: get_state(b""),
+        lambda: run_stage(0, b""),
+        lambda: get_state(0, b""),
         lambda: keep_state("{}"),
     ]
     for call in calls:
@@ -156,7 +159,7 @@ def test_registered_functions_serve_a_run(bundle: tuple[Path, Bundle], tmp_path:
     assert not open_training(json.dumps({**odd, "state": "not-here"}))
     assert open_training(document)
     names = list(manifest.state_held_by("cloud"))
-    _, found = decode(bytes(get_state(encode({"steps": 0, "names": names}, {}))))
+    _, found = decode(bytes(get_state(0, encode({"steps": 0, "names": names}, {})))[8:])
     half = made.halves["cloud"].state
     assert half is not None
     for name, array in half.items():

@@ -89,10 +89,10 @@ def _batch_norm(value: str, result: str, name: str) -> onnx.NodeProto:
     return make("BatchNormalization", [value, *names], [result], epsilon=1e-5, momentum=0.8)
 
 
-def transformer(folder: Path) -> Path:
+def transformer(folder: Path, width: int = 16, length: int = 6, batch: int = 4) -> Path:
     """Two layers of an encoder over embedded tokens."""
     rng = np.random.default_rng(0)
-    width, heads, tokens, length, batch = 16, 2, 20, 6, 4
+    heads, tokens = 2, 20
     weights = {
         "embedding": rng.standard_normal((tokens, width)) * 0.5,
         "positions": rng.standard_normal((length, width)) * 0.5,

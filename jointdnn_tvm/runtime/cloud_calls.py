@@ -11,7 +11,7 @@ from jointdnn_tvm.codec.registry import NONE
 from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.cloud import Header, Tensors
 from jointdnn_tvm.runtime.manifest import Manifest, StageEntry
-from jointdnn_tvm.runtime.stage_module import Value, as_array
+from jointdnn_tvm.runtime.stage_module import Value, seen
 
 
 class RunsStages(Protocol):
@@ -55,7 +55,7 @@ class CloudCalls:
             DeviceError: the cloud does not answer, or lacks a tensor in its answer.
         """
         wanted = self._wanted[stage.name]
-        sent = {t: as_array(held[t]) for t in stage.inputs if t not in there}
+        sent = {t: seen(held[t]) for t in stage.inputs if t not in there}
         call = {
             **header,
             "stage": stage.name,

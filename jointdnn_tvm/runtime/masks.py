@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+_CHUNK = 1 << 16
+
 
 @dataclass(frozen=True)
 class DropoutMask:
@@ -26,4 +28,14 @@ def draw_masks(
     if not masks:
         return {}
     rng = np.random.default_rng([seed, step])
-    return {m.name: (rng.random(m.shape) >= m.ratio).astype(np.uint8) for m in masks}
+    return {mask.name: _draw(rng, mask) for mask in masks}
+
+
+def _draw(rng: np.random.Generator, mask: DropoutMask) -> np.ndarray[Any, Any]:
+    """A mask, of whose random numbers only a few are there at a time."""
+    kept = np.empty(mask.shape, np.uint8)
+    flat = kept.reshape(-1)
+    for begin in range(0, flat.size, _CHUNK):
+        part = flat[begin : begin + _CHUNK]
+        part[:] = rng.random(part.size) >= mask.ratio
+    return kept

@@ -31,8 +31,17 @@ def encode(
 
     Bytes are a tensor that is encoded already: its frame.
     """
+    return b"".join(encode_pieces(header, tensors, codecs))
+
+
+def encode_pieces(
+    header: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray | bytes],
+    codecs: Mapping[str, str] | None = None,
+) -> list[bytes | memoryview]:
+    """The pieces of a message, of which those of tensors without a codec are their own memory."""
     entries: list[list[Any]] = []
-    contents: list[Any] = []
+    contents: list[bytes | memoryview] = []
     for name, array in tensors.items():
         codec = (codecs or {}).get(name, NONE)
         if isinstance(array, bytes):
@@ -45,11 +54,11 @@ def encode(
             contents.append(encode_tensor(codec, array))
             entries.append([name, len(contents[-1])])
     text = json.dumps({"header": dict(header), "tensors": entries}).encode()
-    return b"".join([_MAGIC, len(text).to_bytes(4, "little"), text, *contents])
+    return [_MAGIC, len(text).to_bytes(4, "little"), text, *contents]
 
 
-def decode(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Unpack header and tensors; tensors without a codec are read-only views of `message`.
+def decode(message: bytes | bytearray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Unpack header and tensors; tensors without a codec are views of `message`.
 
     RunError when the message does not have exactly the size that it declares, or its frames are
     damaged or decode to more than a gigabyte.
@@ -60,7 +69,7 @@ def decode(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise RunError(f"a message of {len(message)} bytes is damaged: {error}") from error
 
 
-def _decode(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _decode(message: bytes | bytearray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     length = int.from_bytes(message[4:8], "little")
     if message[:4] != _MAGIC or length > min(_MAX_HEADER_BYTES, len(message) - 8):
         raise ValueError("not a crossing's message")

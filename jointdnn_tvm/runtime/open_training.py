@@ -10,6 +10,7 @@ from jointdnn_tvm.errors import BundleError, DeviceError
 from jointdnn_tvm.runtime.address import Address
 from jointdnn_tvm.runtime.bundle_names import library_name, state_name, weights_name
 from jointdnn_tvm.runtime.cloud import reach
+from jointdnn_tvm.runtime.large_blocks import return_large_blocks
 from jointdnn_tvm.runtime.manifest import (
     check_files,
     read_manifest,
@@ -57,6 +58,7 @@ def open_training(
         DeviceError: the cloud cannot be used, or does not have its half of any checkpoint.
         RunError: the checkpoints are of a run with another seed.
     """
+    return_large_blocks()
     opened = _open_bundle(Path(bundle))
     folder = None if checkpoints is None else Path(checkpoints)
     found = starts(opened, folder, seed)

@@ -70,6 +70,10 @@ class StageModule:
         with self._lock:
             return self._run(name, tensors)
 
+    def hold(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Value]:
+        """Copies of arrays on the device, which stages read there without one of their own."""
+        return {name: runtime.tensor(array, self._device) for name, array in arrays.items()}
+
     def _run(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         if name not in self._stages:
             raise RunError(f"there is no stage {name!r} here")

@@ -168,10 +168,9 @@ class Trainer(Closing):
         there |= {mask.name for mask in self._bundle.training.masks}
         for stage in work.stages:
             if stage.side == "cloud" and self._cloud is not None:
-                made = self._on_cloud(self._cloud, work.calls, stage, held, there)
+                held.update(self._on_cloud(self._cloud, work.calls, stage, held, there))
             else:
-                made = self._half.run(stage.name, held)
-            held.update(made)
+                held.update(self._half.run(stage.name, held))
             for name in work.unread[stage.name]:
                 held.pop(name, None)
         return {name: held[name] for name in work.wanted}
@@ -183,14 +182,13 @@ class Trainer(Closing):
         stage: StageEntry,
         held: Mapping[str, Value],
         there: set[str],
-    ) -> Tensors:
+    ) -> dict[str, Value]:
         header = {"request": self._requests, "steps": self.steps}
         try:
             made = calls.run(_WithResiduals(cloud, self._half), stage, held, there, header)
         except DeviceError as error:
             self._failed(error)
-        self._half.take(made)
-        return made
+        return self._half.receive(made)
 
     def _failed(self, error: DeviceError) -> NoReturn:
         """Say what a failed call means for the run, after what must be done about it."""
@@ -253,7 +251,8 @@ class Trainer(Closing):
         """All that is carried from step to step, by the names of the step's own tensors."""
         with self._lock:
             self._check_open()
-            return self._state(self._bundle.carried)
+            state = self._state(self._bundle.carried)
+        return {name: np.array(array) for name, array in state.items()}
 
     def weights(self) -> dict[str, Array]:
         """The trained weights and running statistics as they are now, as the ONNX file has them.
@@ -265,10 +264,10 @@ class Trainer(Closing):
         with self._lock:
             self._check_open()
             state = self._state(sources.keys())
-        return {source.name: source.form.undo(state[name]) for name, source in sources.items()}
+        return {s.name: np.array(s.form.undo(state[name])) for name, s in sources.items()}
 
     def _state(self, names: Iterable[str]) -> dict[str, Array]:
-        """Tensors of the state, those that only the cloud has from there."""
+        """Tensors of the state, to be read only; those that only the cloud has from there."""
         there = sorted(set(names) - self._half.names)
         found = self._half.state(set(names) - set(there))
         if there and self._cloud is None:

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from jointdnn_tvm.errors import DeviceError, DivergedError, RunError
-from jointdnn_tvm.runtime.cloud import Header, Tensors, call
+from jointdnn_tvm.runtime.cloud import Header, Tensors
 from jointdnn_tvm.runtime.file_transfer import file_digest, send_file
-from jointdnn_tvm.runtime.message import decode, encode
+from jointdnn_tvm.runtime.message import decode, encode, encode_pieces
+from jointdnn_tvm.runtime.parts import PartedCalls
 from jointdnn_tvm.runtime.remote import RemoteSession
 from jointdnn_tvm.runtime.training_server import (
     GET_STATE,
@@ -118,8 +119,8 @@ class RemoteTrainingCloud:
         self._session = session
         self._timeout_s = timeout_s
         self._open = session.function(OPEN_TRAINING)
-        self._train = session.function(TRAIN)
-        self._get_state = session.function(GET_STATE)
+        self._train = PartedCalls(session, TRAIN, timeout_s)
+        self._get_state = PartedCalls(session, GET_STATE, timeout_s)
         self._keep_state = session.function(KEEP_STATE)
 
     @property
@@ -138,25 +139,26 @@ class RemoteTrainingCloud:
 
     def run(self, header: Header, tensors: Sent) -> Tensors:
         """Run one stage there."""
-        message = encode(header, tensors, header["codecs"])
-        with self._session.deadline(self._timeout_s, f"running {header['stage']}"):
-            answer = bytes(self._train(message))
-        self.link_bytes += len(message) + len(answer)
+        message = encode_pieces(header, tensors, header["codecs"])
+        answer = self._train(message, f"running {header['stage']}")
+        self.link_bytes += sum(map(len, message)) + len(answer)
+        return self._read(answer)
+
+    def state(self, steps: int, names: Sequence[str]) -> Tensors:
+        """Carried tensors after so many steps."""
+        message = encode_pieces({"steps": steps, "names": list(names)}, {})
+        found = self._read(self._get_state(message, "fetching its half of the state"))
+        if found.keys() != set(names):
+            raise DeviceError(f"{self._session} answered with other tensors than it was asked for")
+        return found
+
+    def _read(self, answer: bytearray) -> Tensors:
         try:
             return _results(answer)
         except DivergedError:
             raise
         except RunError as error:
             raise DeviceError(f"{self._session} answered nonsense: {error}") from error
-
-    def state(self, steps: int, names: Sequence[str]) -> Tensors:
-        """Carried tensors after so many steps."""
-        header = {"steps": steps, "names": list(names)}
-        what = "fetching its half of the state"
-        found = call(self._session, self._get_state, header, {}, self._timeout_s, what)
-        if found.keys() != set(names):
-            raise DeviceError(f"{self._session} answered with other tensors than it was asked for")
-        return found
 
     def keep(self, steps: int) -> str:
         """Write the half to the device's disk."""
@@ -168,7 +170,7 @@ class RemoteTrainingCloud:
         self._session.close()
 
 
-def _results(answer: bytes) -> Tensors:
+def _results(answer: bytes | bytearray) -> Tensors:
     """The tensors of a stage's answer."""
     header, tensors = decode(answer)
     if "diverged" in header:

@@ -11,7 +11,7 @@ from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.runtime.error_feedback import send_with_residual
 from jointdnn_tvm.runtime.finite import is_finite
 from jointdnn_tvm.runtime.masks import draw_masks
-from jointdnn_tvm.runtime.stage_module import Value, as_array, seen
+from jointdnn_tvm.runtime.stage_module import Value, seen
 from jointdnn_tvm.runtime.training_entry import TrainingEntry
 
 Array = np.ndarray[Any, Any]
@@ -22,6 +22,9 @@ class DeviceStages(Protocol):
 
     def run_on_device(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         """Run a stage; what it hands out stays on the device."""
+
+    def hold(self, arrays: Mapping[str, Array]) -> dict[str, Value]:
+        """Copies of arrays on the device."""
 
 
 class TrainingHalf:
@@ -54,8 +57,8 @@ class TrainingHalf:
         return frozenset(self._state)
 
     def state(self, names: Iterable[str]) -> dict[str, Array]:
-        """Tensors of this half after the steps that were adopted."""
-        return {name: as_array(self._state[name]) for name in names}
+        """Tensors of this half after the steps that were adopted, to be read only."""
+        return {name: seen(self._state[name]) for name in names}
 
     @property
     def given(self) -> dict[str, Value]:
@@ -65,6 +68,7 @@ class TrainingHalf:
     def begin(self) -> None:
         """Drop what a step left behind, and begin one."""
         self._next = {}
+        self._masks = {}  # before there are others
         self._masks = draw_masks(self._training.masks, self._seed, self.steps + 1)
 
     def run(self, name: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
@@ -72,6 +76,15 @@ class TrainingHalf:
         if self._stages is None:
             raise RunError(f"there is no stage {name!r} here")
         results = self._stages.run_on_device(name, {**self.given, **tensors})
+        self.take(results)
+        return results
+
+    def receive(self, arrays: Mapping[str, Array]) -> dict[str, Value]:
+        """Take what came from the other side; returns it in memory of its own.
+
+        A message that it came in is needed no more. Raises what `take` does.
+        """
+        results = dict(arrays) if self._stages is None else self._stages.hold(arrays)
         self.take(results)
         return results
 

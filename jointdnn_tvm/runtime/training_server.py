@@ -18,6 +18,7 @@ from jointdnn_tvm.errors import DivergedError, RunError
 from jointdnn_tvm.runtime.checkpoint import Run, checkpoint_files, write_checkpoint
 from jointdnn_tvm.runtime.manifest import Manifest, parse_stage
 from jointdnn_tvm.runtime.message import decode, encode
+from jointdnn_tvm.runtime.parts import PartedFunction
 from jointdnn_tvm.runtime.stage_module import StageModule, check_runtime
 from jointdnn_tvm.runtime.stage_server import StageServer, check_codecs
 from jointdnn_tvm.runtime.training_entry import parse_training
@@ -188,16 +189,10 @@ def register(find_file: FindFile, kept: Path) -> None:
             raise RunError("no run of training is open in this session; open it first")
         return server[0]
 
-    def train(message: bytes) -> bytearray:
-        return bytearray(of_run().train(bytes(message)))
-
-    def get_state(message: bytes) -> bytearray:
-        return bytearray(of_run().get_state(bytes(message)))
-
     def keep_state(text: str) -> str:
         return of_run().keep_state(text)
 
     tvm_ffi.register_global_func(OPEN_TRAINING, open_training, override=True)
-    tvm_ffi.register_global_func(TRAIN, train, override=True)
-    tvm_ffi.register_global_func(GET_STATE, get_state, override=True)
+    PartedFunction(lambda message: of_run().train(message)).register(TRAIN)
+    PartedFunction(lambda message: of_run().get_state(message)).register(GET_STATE)
     tvm_ffi.register_global_func(KEEP_STATE, keep_state, override=True)
