@@ -122,6 +122,9 @@ def test_answers_that_are_none() -> None:
     device.end["f.get"] = lambda offset: b"short"
     with pytest.raises(DeviceError, match=f"a part of 5 bytes instead of {PART}"):
         opened(device)([b"x"], "asking")
+    device.end["f"] = lambda before, last: (1 << 62).to_bytes(8, "little") + bytes(PART)
+    with pytest.raises(DeviceError, match=f"declared an answer of {1 << 62} bytes"):
+        opened(device)([b"x"], "asking")
 
 
 def test_what_stays_of_answers() -> None:

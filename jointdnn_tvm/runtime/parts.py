@@ -18,6 +18,9 @@ from jointdnn_tvm.runtime.remote import RemoteSession
 PART_BYTES = 4 << 20
 """Long enough that a further round trip is short beside it, on any link of `targets/links`."""
 
+MOST_BYTES = 1 << 32
+"""Of an answer, which is allocated as long as the device says that it is."""
+
 _LENGTH_BYTES = 8
 _SHORTEST_BYTES = 4096  # of TVM's buffers
 Piece = bytes | memoryview
@@ -43,6 +46,10 @@ class PartedCalls:
             first = memoryview(self._call(last, next(parts, b"")))
         size = int.from_bytes(first[:_LENGTH_BYTES], "little")
         self._check(len(first), _LENGTH_BYTES + min(size, PART_BYTES))
+        if size > MOST_BYTES:
+            raise DeviceError(
+                f"{self._session} declared an answer of {size} bytes; that is nonsense"
+            )
         first = first[_LENGTH_BYTES:]
         answer = bytearray(size)
         room = memoryview(answer)  # a bytearray would copy what it is given a part of
