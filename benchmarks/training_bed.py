@@ -35,6 +35,7 @@ from prediction import (
 )
 from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
 from training_steps import step_of, write_batch
+from undisturbed import awake
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.errors import JointdnnError
@@ -118,6 +119,7 @@ def main() -> int:
     rows: list[Row] = []
     with on_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
+        stack.enter_context(awake())
         bed = stack.enter_context(find_bed(options.user_space))
         lab = Lab(bed, options.slowdown, folder)
         print(f"EMULATED: {lab.bed.how}; the phone is slowed {lab.slowdown:g}x", file=sys.stderr)
