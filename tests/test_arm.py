@@ -1,11 +1,15 @@
-"""Networks on an emulated ARM machine: as the phone, and as a device. `make test-arm` makes it."""
+"""Networks on an emulated ARM machine: as the phone, and as a device, which either server serves.
+
+`make test-arm` makes the machine.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +22,13 @@ from jointdnn_tvm.cli.tensors import random_inputs
 from jointdnn_tvm.network import Network, load_network
 from jointdnn_tvm.placement import Side
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.remote import request
 from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.targets import load_target
 from tests import arm_machine
+from tests.codec_echo import EVERYWHERE, assert_echoes, echo_bundle
 from tests.deployment import DeviceServerKind, device_server, running
+from tests.native_programs import arm_device_server
 from tests.networks import SHAPES, TRAINED, trained_network
 from tests.pictures import page_of_text
 from tests.tiny_models import Array, plan_of, random_placement
@@ -44,14 +51,17 @@ def tracker() -> Iterator[Address]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory, tracker: Address) -> Iterator[Address]:
-    """A device server on the emulated machine, registered as `board`."""
-    words = ("--tracker", str(tracker), "--key", "board", "--target", BOARD)
-    folder = tmp_path_factory.mktemp("board")
-    server = DeviceServerKind((str(arm_machine.python()), "-m", "jointdnn_tvm.cli", "device"))
-    with server(folder, *words) as (_, address):
-        yield address
+@pytest.fixture(scope="module", params=["python", "native"])
+def board(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tracker: Address
+) -> Iterator[str]:
+    """The key of a device server on the emulated machine: that in Python, or that in C++."""
+    in_python = DeviceServerKind((str(arm_machine.python()), "-m", "jointdnn_tvm.cli", "device"))
+    serve = in_python if request.param == "python" else arm_device_server()
+    key = f"board-{request.param}"
+    words = ("--tracker", str(tracker), "--key", key, "--target", BOARD)
+    with serve(tmp_path_factory.mktemp(key), *words):
+        yield key
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +129,23 @@ def network_of(name: str) -> tuple[Path, Network]:
     return path, load_network(path, SHAPES.get(name))
 
 
+@pytest.fixture(scope="module")
+def device_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The bundle of a network whose cloud is the board, built once for all servers."""
+
+    @functools.cache
+    def bundle(name: str) -> Path:
+        _, network = network_of(name)
+        return saved(network, tmp_path_factory.mktemp(name), placement_of(network), cloud=BOARD)
+
+    return bundle
+
+
+def placement_of(network: Network) -> dict[str, Side]:
+    """What the board computes as the phone it does not as the device, so it computes everything."""
+    return random_placement([g.name for g in network.graph.groups], SEED)
+
+
 def saved(network: Network, folder: Path, placement: dict[str, Side], **targets: str) -> Path:
     """The bundle of a placement, with a side built for the board."""
     profiles = {side: load_target(name) for side, name in targets.items()}
@@ -150,33 +177,47 @@ def test_it_is_an_arm_machine() -> None:
     assert on_arm("-c", "import platform; print(platform.machine())").stdout == "aarch64\n"
 
 
+def test_device_says_who_it_is(tracker: Address, board: str) -> None:
+    with request(tracker, board, SLOWEST_S) as session:
+        ask = session.function("jointdnn.device_info")
+        with session.deadline(SLOWEST_S, "asking who it is"):
+            information = json.loads(ask())
+    assert information["machine"] == "aarch64"
+    assert information["target"] == BOARD
+    assert information["emulated"]
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_device_on_arm(name: str, tracker: Address, board: Address, tmp_path: Path) -> None:
+def test_device_on_arm(
+    name: str, tracker: Address, board: str, device_bundle: Callable[[str], Path]
+) -> None:
     path, network = network_of(name)
-    placement = random_placement([g.name for g in network.graph.groups], seed=1)
-    bundle = saved(network, tmp_path, placement, cloud=BOARD)
-    with open_session(bundle, tracker=str(tracker), key="board", timeout_s=SLOWEST_S) as session:
-        inputs = inputs_of(name, network)
+    inputs = inputs_of(name, network)
+    bundle = device_bundle(name)
+    with open_session(bundle, tracker=str(tracker), key=board, timeout_s=SLOWEST_S) as session:
         outputs = session.run(inputs)
         assert session.cloud_error is None
     assert_close(list(outputs.values()), expected(path, inputs))
 
 
+@pytest.mark.parametrize("codec", EVERYWHERE)
+def test_codecs_of_the_device(codec: str, tracker: Address, board: str, tmp_path: Path) -> None:
+    bundle = echo_bundle(codec, tmp_path, BOARD)
+    with open_session(bundle, tracker=str(tracker), key=board, timeout_s=SLOWEST_S) as session:
+        assert_echoes(session, codec)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_phone_on_arm(name: str, phone: Phone, tmp_path: Path) -> None:
     path, network = network_of(name)
-    placement = random_placement([g.name for g in network.graph.groups], seed=2)
     inputs = inputs_of(name, network)
-    assert_close(
-        phone.run(saved(network, tmp_path, placement, mobile=BOARD), inputs, tmp_path),
-        expected(path, inputs),
-    )
+    bundle = saved(network, tmp_path, placement_of(network), mobile=BOARD)
+    assert_close(phone.run(bundle, inputs, tmp_path), expected(path, inputs))
 
 
 def test_command_on_arm(tracker: Address, cloud: Address, tmp_path: Path) -> None:
     path, network = network_of("rnet")
-    placement = random_placement([g.name for g in network.graph.groups], seed=3)
-    bundle = saved(network, tmp_path, placement, mobile=BOARD)
+    bundle = saved(network, tmp_path, placement_of(network), mobile=BOARD)
     words = ("--tracker", str(tracker), "--seed", str(SEED), "--output", str(tmp_path / "answer"))
     result = on_arm("-m", "jointdnn_tvm.cli", "run", str(bundle), *words, "--json")
     assert result.returncode == 0, result.stderr

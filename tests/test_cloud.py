@@ -14,7 +14,6 @@ from onnx import helper
 
 from jointdnn_tvm.building import build
 from jointdnn_tvm.bundle import Bundle
-from jointdnn_tvm.codec.registry import CODECS, decode_tensor, encode_tensor
 from jointdnn_tvm.errors import DeviceError, RunError
 from jointdnn_tvm.network import load_network
 from jointdnn_tvm.runtime.cloud import LocalCloud, RemoteCloud
@@ -24,6 +23,7 @@ from jointdnn_tvm.runtime.session import open_session
 from jointdnn_tvm.runtime.stage_module import StageModule
 from jointdnn_tvm.runtime.stage_server import RUN_STAGE
 from jointdnn_tvm.verify import Reference, compare
+from tests.codec_echo import EVERYWHERE, assert_echoes, echo_bundle
 from tests.deployment import DeviceServerKind, is_gone
 from tests.native_programs import native_device_server
 from tests.onnx_models import make_model, save
@@ -117,48 +117,16 @@ def test_device_server_runs_the_cloud_side(
     session.close()
 
 
-def kinds() -> dict[str, np.ndarray[Any, Any]]:
-    """Tensors of every kind that codecs are for."""
-    rng = np.random.default_rng(0)
-    activations = np.maximum(rng.standard_normal((1, 20, 30, 16), np.float32), 0)
-    pictures = rng.integers(0, 9, (1, 3, 30, 40)).cumsum(2) % 256
-    return {
-        "activations": activations * np.logspace(-3, 3, 16, dtype=np.float32),
-        "no_numbers": np.where(activations > 2, np.float32(np.nan), activations),
-        "sparse": activations * (activations > 2),
-        "noise": rng.integers(0, 2**32, (1, 40, 40, 16), np.uint32).view(np.float32),
-        "picture": pictures.astype(np.float32) / np.float32(255),
-        "picture_last": pictures.transpose(0, 2, 3, 1).astype(np.float32) - 100,
-        "vector": activations.reshape(-1)[:333],
-        "indices": rng.binomial(250, 0.1, (1, 24, 20, 32)).astype(np.uint8),
-        "nibbles": rng.binomial(15, 0.2, (1, 7, 11, 3)).astype(np.uint8),
-        "whole": rng.integers(-9, 9, (1, 50)),
-    }
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS.keys() - {"none", "jpeg"}))
+@pytest.mark.parametrize("codec", EVERYWHERE)
 def test_device_server_and_codecs(
     serve_device: DeviceServerKind, codec: str, tmp_path: Path
 ) -> None:
-    """What went there by a codec, and came back by it, is what it leaves here."""
-    arrays = {n: a for n, a in kinds().items() if a.dtype.name in CODECS[codec].dtypes}
-    nodes = [helper.make_node("Identity", [n], [f"{n}_back"]) for n in arrays]
-    path = save(make_model(nodes, arrays, [f"{n}_back" for n in arrays]), tmp_path)
-    network = load_network(path)
-    made = build(network, plan_of(network, {g.name: "cloud" for g in network.graph.groups}))
-    tensors = {n: replace(t, codec=codec) for n, t in made.manifest.tensors.items()}
-    made = replace(made, manifest=replace(made.manifest, tensors=tensors))
-    folder = made.save(tmp_path / "model.jd")
+    folder = echo_bundle(codec, tmp_path)
     with (
         serve_device(tmp_path / "device", "--key", "cloud") as (_, address),
         open_session(folder, cloud=str(address)) as session,
     ):
-        answer = session.run(arrays)
-        assert session.cloud_error is None
-    for name, array in arrays.items():
-        there = decode_tensor(encode_tensor(codec, array))
-        back = decode_tensor(encode_tensor(codec, there))
-        np.testing.assert_allclose(answer[f"{name}_back"], back, rtol=1e-6, atol=1e-30)
+        assert_echoes(session, codec)
 
 
 def test_a_codec_that_a_device_server_lacks(built: Bundle, tmp_path: Path) -> None:

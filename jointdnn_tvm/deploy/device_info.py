@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ class DeviceInfo:
 
     def as_json(self) -> dict[str, Any]:
         """For `jointdnn.device_info`; `emulated` says that the speed is not the machine's own."""
-        return {**asdict(self), "emulated": self.slowdown != 1.0}
+        return {**asdict(self), "emulated": self.slowdown != 1.0 or _is_played(self.machine)}
 
 
 def this_device(target: str, slowdown: float) -> DeviceInfo:
@@ -50,11 +51,21 @@ def _cpu_model() -> str:
     board = Path("/proc/device-tree/model")
     if board.exists():
         return board.read_text().strip("\0\n ")
+    return _cpu_entry("model name", "Hardware") or platform.processor() or platform.machine()
+
+
+def _cpu_entry(*names: str) -> str | None:
+    """The first entry of /proc/cpuinfo that has one of the names."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")
-        if name.strip() in ("model name", "Hardware"):
+        if name.strip() in names:
             return value.strip()
-    return platform.processor() or platform.machine()
+    return None
+
+
+def _is_played(machine: str) -> bool:
+    """Whether an x86 machine plays this one: qemu-user shows its host's /proc/cpuinfo."""
+    return not re.fullmatch("x86_64|i[3-6]86", machine) and _cpu_entry("vendor_id") is not None
 
 
 def _accelerator() -> str | None:
