@@ -26,7 +26,7 @@ def echo_bundle(codec: str, folder: Path, target: str = "host") -> Path:
     nodes = [helper.make_node("Identity", [n], [f"{n}_back"]) for n in arrays]
     network = load_network(save(make_model(nodes, arrays, [f"{n}_back" for n in arrays]), folder))
     plan = plan_of(network, {g.name: "cloud" for g in network.graph.groups})
-    made = build(network, replace(plan, cloud=load_target(target)))
+    made = build(network, replace(plan, cloud=load_target(target)), fallback=False)
     tensors = {n: replace(t, codec=codec) for n, t in made.manifest.tensors.items()}
     made = replace(made, manifest=replace(made.manifest, tensors=tensors))
     return made.save(folder / "model.jd")
