@@ -147,7 +147,7 @@ def placement_of(network: Network) -> dict[str, Side]:
 
 
 def saved(network: Network, folder: Path, placement: dict[str, Side], **targets: str) -> Path:
-    """The bundle of a placement, with a side built for the board: nothing runs without the cloud."""
+    """The bundle of a placement, with a side built for the board; it needs its cloud."""
     profiles = {side: load_target(name) for side, name in targets.items()}
     plan = replace(plan_of(network, placement), **profiles)  # type: ignore[arg-type]
     return build(network, plan, fallback=False).save(folder / f"{'-'.join(targets)}.jd")
