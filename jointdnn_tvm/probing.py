@@ -113,6 +113,8 @@ class _Pair:
 
     def time_path(self) -> PathTimes:
         """Let the mobile device do it; DeviceError when it cannot."""
+        if self.session.address == self.address:
+            raise DeviceError(f"{self.session} is both sides' device, without a path to itself")
         if not self.session.has_function(PROBE):
             raise DeviceError(f"{self.session} cannot time its path to another device: no Python")
         request = {

@@ -61,6 +61,17 @@ def test_the_mobile_device_times_its_path_to_the_cloud_device(devices: Devices) 
     json.dumps(path.link.to_json())
 
 
+def test_one_device_of_both_sides_has_no_path(devices: Devices, tmp_path: Path) -> None:
+    """It would wait for itself until its patience ends."""
+    alone = replace(devices, mobile_key=devices.cloud_key)
+    why = "is both sides' device, without a path to itself"
+    with CostDatabase.open(tmp_path / "costs") as database, pytest.raises(DeviceError, match=why):
+        find_transfer(alone, database)
+    path = probe(alone)
+    assert "this machine to" in path.link.how
+    assert path.transfer is None
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[PathTimes]:
     """What mobile devices will answer; the last answer stands."""
