@@ -72,6 +72,8 @@ def test_derivatives(convolution: Convolution) -> None:
         Convolution((1, 9, 9, 2), (2, 2, 2, 2), {"strides": (2, 2), "dilation": (2, 2)}),
         Convolution((1, 8, 8, 2), (2, 2, 2, 2), {"strides": (4, 4)}),  # pixels that no tap reads
         Convolution((1, 3, 3, 2), (2, 2, 2, 2), {"padding": (4, 4, 4, 4)}),  # windows of border
+        Convolution((1, 2, 1, 2), (2, 1, 2, 1), {"strides": (1, 2), "padding": (0, 1, 0, 0)}),
+        Convolution((1, 1, 2, 1), (1, 1, 1, 2), {"strides": (3, 1), "padding": (2, 0, 0, 0)}),
     ],
     ids=str,
 )

@@ -133,9 +133,10 @@ def _phase(
     taps = op.strided_slice(
         kernel, [0, 1], [p.first for p in phases], ends, [p.step for p in phases]
     )
-    gradient, padding = _bordered(
-        a.gradient, [p.start for p in phases], [p.after for p in phases], a
-    )
+    bordered = _bordered(a.gradient, [p.start for p in phases], [p.after for p in phases], a)
+    if bordered is None:
+        return op.zeros(shape, str(a.gradient.ty.dtype))
+    gradient, padding = bordered
     return op.nn.conv2d(
         gradient,
         op.flip(op.flip(taps, 0), 1),
@@ -149,10 +150,15 @@ def _phase(
 
 def _bordered(
     image: Any, starts: Sequence[int], after: Sequence[int], a: Adjoint
-) -> tuple[Any, list[int]]:
-    """The part of an NHWC image from `starts` to `after` its end, and the padding it lacks."""
+) -> tuple[Any, list[int]] | None:
+    """The part of an NHWC image from `starts` to `after` its end, and the padding it lacks.
+
+    None: all of it would be padding.
+    """
     begins = [max(0, start) for start in starts]
     ends = [extent + min(0, beyond) for extent, beyond in zip(dims(image)[1:3], after, strict=True)]
+    if any(end <= begin for begin, end in zip(begins, ends, strict=True)):
+        return None
     padding = [max(0, -start) for start in starts] + [max(0, beyond) for beyond in after]
     if begins != [0, 0] or ends != dims(image)[1:3]:
         image = a.emit(op.strided_slice(image, [1, 2], begins, ends))
@@ -173,7 +179,10 @@ def _by_weights(a: Adjoint, x: Any, w: Any, axes: Sequence[Axis], groups: int) -
     kh, kw, depth, columns = dims(w)
     reaches = [(axis.taps - 1) * axis.dilation + (axis.out - 1) * axis.stride + 1 for axis in axes]
     after = [reach - axis.before - axis.size for reach, axis in zip(reaches, axes, strict=True)]
-    image, padding = _bordered(x, [-axis.before for axis in axes], after, a)
+    bordered = _bordered(x, [-axis.before for axis in axes], after, a)
+    if bordered is None:
+        return op.zeros(dims(w), str(w.ty.dtype))
+    image, padding = bordered
     strides = [axis.stride for axis in axes]
     if (kh, kw) == (1, 1) and groups == 1:
         return _by_single_weights(a, image, padding, strides, [depth, columns])
