@@ -2,7 +2,7 @@
 
 A codec takes t = a + b * effort * (bytes of the tensor). The effort is the tensor's, and no
 function of how small it gets: numbers that are half 0 may take a compressor twice as long as those
-without a 0, whose last bits it leaves alone. It is measured on this machine, see `encodings`.
+without a 0, whose last bits it leaves alone. It is measured on this machine, see `encoding_effort`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from jointdnn_tvm.deploy.throttle import period_s
+from jointdnn_tvm.errors import DeviceError
 from jointdnn_tvm.runtime.remote import RemoteSession
 
 SOURCE = "measured:time_evaluator"
@@ -57,13 +58,22 @@ class Device:
 
 
 def describe_device(session: RemoteSession) -> Device:
-    """Ask the device who it is; a stock TVM server is known by its key and address only."""
+    """Ask the device who it is; a stock TVM server is known by its key and address only.
+
+    DeviceError for one whose processor an emulator plays on a machine of another kind: its times
+    tell nothing of that processor.
+    """
     if not session.has_function("jointdnn.device_info"):
         where = str(session.address)
         return Device(f"{session.key} at {where}", kind=session.key, host=session.address.host)
     ask = session.function("jointdnn.device_info")
     with session.deadline(10.0, "asking who it is"):
         info = json.loads(ask())
+    if info["emulated"] and info["slowdown"] == 1:
+        raise DeviceError(
+            f"{session} runs {info['machine']} by an emulator, so its times are no costs; measure "
+            "on the board itself, or plan with --costs analytic"
+        )
     identity, kind = (
         json.dumps({n: info[n] for n in names if info.get(n) is not None}, sort_keys=True)
         for names in (_IDENTITY, (*_KIND, "target"))
