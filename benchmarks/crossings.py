@@ -16,23 +16,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from bed_rows import Row, measure_costs, programs_of, write
+from bed_site import Lab, Rounds, Site, Turn, add_lab_options, middle_mean, open_lab, site_on
 from known_networks import network_file_of_shape
 from picture_files import NAMES, register
-from prediction import Lab, Site, measure_costs, middle_mean, programs_of, site_on, write
 from real_activations import SHAPES, network_input, pictures
-from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
-from undisturbed import awake
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.cost.table import CostTable
@@ -47,8 +42,6 @@ NETWORKS = ("ppocr_rec", "ppocr_det")
 LINKS = ("huang2012-4g", "huang2012-wifi")
 _FILES = str(Path(__file__).with_name("picture_files.py"))
 _QUERIES = 3  # of a plan in a round
-
-Row = dict[str, Any]
 
 
 def photographs(name: str, network: Network) -> Samples:
@@ -105,20 +98,6 @@ def error_of(plan: Plan, offers: Mapping[str, Offer]) -> float | None:
     return trial.run(plan.answer.placement, plan.answer.codecs, plan.in_module).error
 
 
-def run_in_turns(
-    site: Site, bundles: Mapping[str, Path], inputs: Path, rounds: int
-) -> dict[str, Row]:
-    """Seconds of each bundle's queries, of the phone's stages in them, and bytes that crossed."""
-    found: dict[str, Row] = {name: {"seconds": [], "own_s": []} for name in bundles}
-    queries = {"least": _QUERIES, "most": _QUERIES, "seconds": 0}
-    for turn in site.in_turns(bundles, inputs, rounds, **queries):
-        row = found[turn.bundle]
-        row |= turn.crossed
-        row["seconds"] += [query_s for query_s, _ in turn.queries]
-        row["own_s"] += [own_s for _, own_s in turn.queries]
-    return found
-
-
 def rows_of(lab: Lab, name: str, links: Sequence[str], max_error: float, rounds: int) -> list[Row]:
     """The rows of one network."""
     network = load_network(network_file_of_shape(name, lab.folder, SHAPES[name]))
@@ -139,26 +118,29 @@ def rows_of(lab: Lab, name: str, links: Sequence[str], max_error: float, rounds:
                 )
                 for index, plan_name in enumerate(dict.fromkeys(programs.values()))
             }
-            measured = run_in_turns(site, bundles, inputs, rounds)
+            queries = {"least": _QUERIES, "most": _QUERIES, "seconds": 0}
+            turns = site.in_turns(bundles, inputs, Rounds(rounds, rounds), **queries)
         for plan_name, plan in plans.items():
             about = {"network": name, "link": link, "slowdown": lab.slowdown, "bed": lab.bed.how}
             error = error_of(plan, offers)
             about["program_of"] = programs[plan_name]
-            rows.append({**about, **_row(plan_name, plan, error, measured[programs[plan_name]])})
+            rows.append({**about, **_row(plan_name, plan, error, turns[programs[plan_name]])})
     return rows
 
 
-def _row(name: str, plan: Plan, error: float | None, measured: Row) -> Row:
+def _row(name: str, plan: Plan, error: float | None, turns: Sequence[Turn]) -> Row:
     sides = list(plan.answer.placement.values())
-    low, _, high = statistics.quantiles(measured["seconds"], n=4, method="inclusive")
+    queries = [query for turn in turns for query in turn.queries]
+    seconds = [query_s for query_s, _ in queries]
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
         "plan": name,
         "predicted_s": None if name.endswith(NAMES) else plan.answer.latency_s,
-        "measured_s": middle_mean(measured["seconds"]),
+        "measured_s": middle_mean(seconds),
         "quartiles_s": [low, high],
-        "own_s": middle_mean(measured["own_s"]),
-        "up_bytes": measured["up"],
-        "down_bytes": measured["down"],
+        "own_s": middle_mean([own_s for _, own_s in queries]),
+        "up_bytes": turns[-1].crossed["up"],
+        "down_bytes": turns[-1].crossed["down"],
         "error": error,
         "groups_on_mobile": sides.count("mobile"),
         "codecs": plan.answer.codecs,
@@ -220,20 +202,12 @@ def main() -> int:
     parser.add_argument("--link", "-l", action="append", metavar="NAME")
     parser.add_argument("--max-error", type=float, default=0.02, help="default %(default)g")
     parser.add_argument("--rounds", type=int, default=8, metavar="N", help="default %(default)s")
-    parser.add_argument("--slowdown", type=float, default=SLOWDOWN, help="default %(default)g")
     parser.add_argument("--json", type=Path, default=Path("crossings.json"), metavar="FILE")
-    parser.add_argument("--user-space", action="store_true", help="shape without root")
+    add_lab_options(parser)
     options = parser.parse_args()
-    os.environ.update(ONE_THREAD)  # of the device servers that costs are measured on
     register()
     rows: list[Row] = []
-    with on_signals(), ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
-        stack.enter_context(awake())
-        bed = stack.enter_context(find_bed(options.user_space))
-        programs = {"server": (_FILES, "device"), "phone": (_FILES, "phone")}
-        lab = Lab(bed, options.slowdown, folder, **programs)
-        print(f"EMULATED: {bed.how}; the phone is slowed {lab.slowdown:g}x")
+    with open_lab(options, (_FILES, "device"), (_FILES, "phone")) as lab:
         for name in options.network or NETWORKS:
             links = options.link or LINKS
             rows += rows_of(lab, name, links, options.max_error, options.rounds)

@@ -12,58 +12,36 @@ A random plan hands over between the sides at one to five places, drawn from the
 one whose bytes alone keep the link busy for over 8 s is drawn again.
 
 Plans with the same placement and codecs are the same program: it is measured once, and they share
-the row. All programs of a network and a link run in turns, three rounds; a row is the median of its
-rounds, so that a moment in which the machine was slow is outvoted. Where that is allowed, what is
-timed goes before other processes; what these used meanwhile stands in the row. The path is timed
-again, once, where it strays by over 5 % from its line. The prediction has no part in that.
+the row. All programs of a network and a link run in turns, round after round, until the rounds of
+each agree; a row is their median, so that a moment in which the machine was slow is outvoted. Where
+that is allowed, what is timed goes before other processes; what these used meanwhile stands in the
+row. The path is timed again, once, where it strays by over 5 % from its line. The prediction has no
+part in that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from foreign_load import ForeignLoad
+from bed_rows import Row, about_costs, measure_costs, programs_of, rows_of_plans, summary, write
+from bed_site import Lab, Rounds, add_lab_options, open_lab, site_on
 from known_networks import network_file, network_inputs, network_names
 from scatter import scatter
-from testbed import (
-    KEY,
-    ONE_THREAD,
-    PHONE,
-    SERVER,
-    SLOWDOWN,
-    Bed,
-    Cloud,
-    Phone,
-    find_bed,
-    on_signals,
-)
-from undisturbed import awake, urgent
 
 import jointdnn_tvm as jd
-from jointdnn_tvm.cli.console import progress
 from jointdnn_tvm.cost.table import CostTable
-from jointdnn_tvm.cost.transfer import Transfer
-from jointdnn_tvm.deploy.loopback import LoopbackLab
 from jointdnn_tvm.errors import JointdnnError
-from jointdnn_tvm.network import Network, Placeable
+from jointdnn_tvm.network import Network
 from jointdnn_tvm.placement import SIDES, Problem, evaluate
 from jointdnn_tvm.planning import Plan
-from jointdnn_tvm.probing import ProbedPath
-from jointdnn_tvm.runtime.address import Address
-from jointdnn_tvm.runtime.link_probe import PathTimes
 from jointdnn_tvm.samples import Samples
 from jointdnn_tvm.targets import LinkProfile, load_link
 
@@ -75,24 +53,9 @@ LINKS = ("huang2012-3g", "huang2012-4g", "huang2012-wifi", "lan-1g")
 RANDOM = 5
 _MOST_ON_LINK_S = 8.0
 _MOST_SWITCHES = 5
-_STEADY, _ATTEMPTS = 0.05, 2
-ROUNDS = 3
 _VIEWS = (1, 2)  # of the input, from which plans know how small its tensors get
 _LEAST, _MOST, _RUN_S = 1, 16, 0.8  # queries of a round, and their time together
 _MEDIAN_BAR, _WORST_BAR, _JOINT_BAR = 0.05, 0.15, 0.05
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Lab:
-    """What all rows share."""
-
-    bed: Bed
-    slowdown: float
-    folder: Path
-    server: Sequence[str] = SERVER
-    phone: Sequence[str] = PHONE
 
 
 def plans_for(
@@ -141,113 +104,6 @@ def _on_link_s(problem: Problem, placement: Mapping[str, str]) -> float:
     return problem.link.upload_s(up) + problem.link.download_s(down)
 
 
-def middle_mean(values: Sequence[float]) -> float:
-    """The mean without a tenth at each end.
-
-    The rhythm that stops the phone makes latencies multiples of its period, more often the nearer
-    ones; a median would be one multiple or the other.
-    """
-    ordered = sorted(values)
-    outside = len(ordered) // 10
-    return statistics.fmean(ordered[outside : len(ordered) - outside])
-
-
-def measure_costs(lab: Lab, network: Placeable) -> CostTable:
-    """Measure every group anew."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        with urgent():
-            devices = stack.enter_context(LoopbackLab(slowdown=lab.slowdown))
-        report = stack.enter_context(progress())
-        found = jd.Devices(str(devices.tracker), devices.mobile_key, devices.cloud_key)
-        return jd.measure(network, devices=found, database=Path(folder) / "costs", progress=report)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Some queries of one bundle: seconds of each and of the phone's part in it."""
-
-    bundle: str
-    queries: list[tuple[float, float]]
-    crossed: Mapping[str, int]
-    """Bytes of the messages of the last query, by direction."""
-    foreign_cores: float
-    """What other processes used meanwhile."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Both sides, up and running, and a link between them."""
-
-    lab: Lab
-    link: LinkProfile
-    cloud: Cloud
-    phone: Phone
-    address: Address
-
-    def probe(self) -> ProbedPath:
-        """The path as the phone finds it: the link, and what messages take beside it."""
-        tries: list[PathTimes] = []
-        while len(tries) < _ATTEMPTS and (not tries or min(map(_stray, tries)) > _STEADY):
-            with self.phone.slowed(self.lab.slowdown):
-                answer = self.phone.do("probe", cloud=str(self.address), key=KEY)
-            tries.append(PathTimes.from_json(answer))
-        times = min(tries, key=_stray)
-        found = replace(
-            self.link,
-            uplink_bps=8 / times.link.up_s_per_byte,
-            downlink_bps=8 / times.link.down_s_per_byte,
-            rtt_s=times.link.fixed_s,
-        )
-        return ProbedPath(found, Transfer.of(times))
-
-    def in_turns(
-        self,
-        bundles: Mapping[str, Path],
-        inputs: Path,
-        rounds: int,
-        job: str = "open",
-        **run: float,
-    ) -> Iterator[Turn]:
-        """Run bundles one after the other, round after round; `run` says how many queries.
-
-        So what else the machine does for a while hits all alike, and one round of each. `job` is
-        the phone's that opens a bundle.
-        """
-        for bundle in bundles.values():
-            self.cloud.give(*bundle.glob("cloud*"))
-        where = {"cloud": str(self.address), "key": KEY, "inputs": str(inputs)}
-        for done in range(rounds):
-            print(f"round {done + 1} of {rounds}", file=sys.stderr, flush=True)
-            for name, bundle in bundles.items():
-                self.phone.do(job, bundle=str(bundle), **where)
-                load = ForeignLoad()
-                with self.phone.slowed(self.lab.slowdown):
-                    queries = self.phone.do("run", **run)
-                foreign_cores = load.cores()
-                crossed = self.phone.do("crossed")
-                self.phone.do("close")
-                yield Turn(
-                    name, [(query_s, own_s) for query_s, own_s in queries], crossed, foreign_cores
-                )
-
-
-def _stray(times: PathTimes) -> float:
-    return max(times.link.error, times.messages.error)
-
-
-@contextmanager
-def site_on(lab: Lab, link: LinkProfile) -> Iterator[Site]:
-    """Both sides with that link between them."""
-    with (
-        Cloud(lab.bed, lab.folder / "cache", lab.server) as cloud,
-        Phone(lab.bed, lab.phone) as phone,
-        lab.bed.shaped(link, cloud.address) as address,
-    ):
-        phone.do("close")  # it is up
-        yield Site(lab, link, cloud, phone, address)
-
-
 def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iterator[Row]:
     """The rows of one network."""
     inputs = lab.folder / f"{name}.npz"
@@ -267,92 +123,9 @@ def rows_of(lab: Lab, name: str, network: Network, links: Sequence[str]) -> Iter
                 for plan_name in dict.fromkeys(programs_of(plans).values())
             }
             run = {"least": _LEAST, "most": _MOST, "seconds": _RUN_S}
-            turns = list(site.in_turns(bundles, inputs, ROUNDS, **run))
+            turns = site.in_turns(bundles, inputs, Rounds(), **run)
         for row in rows_of_plans(plans, turns):
             yield {**about, **row}
-
-
-def about_costs(lab: Lab, path: ProbedPath, costs: CostTable, network: Placeable) -> Row:
-    """What the rows of a network on one link share."""
-    probed = path.link
-    return {
-        "slowdown": lab.slowdown,
-        "bed": lab.bed.how,
-        "corrections": {side: costs.correction(network.graph, side) for side in SIDES},
-        "probed": [probed.uplink_bps, probed.downlink_bps, probed.rtt_s],
-        "transfer": asdict(path.transfer) if path.transfer else None,
-    }
-
-
-def programs_of(plans: Mapping[str, Plan]) -> dict[str, str]:
-    """For each plan the name of the first one that is built into the same program."""
-    first: dict[str, str] = {}
-    built = {name: json.dumps([p.answer.placement, p.answer.codecs]) for name, p in plans.items()}
-    return {name: first.setdefault(key, name) for name, key in built.items()}
-
-
-def rows_of_plans(plans: Mapping[str, Plan], turns: Sequence[Turn]) -> Iterator[Row]:
-    """A row for each plan, by the turns of its program."""
-    for name, program in programs_of(plans).items():
-        own = [turn for turn in turns if turn.bundle == program]
-        yield {"plan": name, "program_of": program, **_row(plans[name], own)}
-
-
-def _row(plan: Plan, turns: Sequence[Turn]) -> Row:
-    answer = plan.answer
-    of_rounds = [middle_mean([query_s for query_s, _ in turn.queries]) for turn in turns]
-    own_s = [middle_mean([own_s for _, own_s in turn.queries]) for turn in turns]
-    measured_s = statistics.median(of_rounds)
-    sides = list(answer.placement.values())
-    metrics = evaluate(plan.problem, answer.placement)
-    sizes = {t.name: t.size_bytes for t in plan.problem.tensors}
-    mobile_s = sum(
-        o.mobile.latency_s
-        for o in plan.problem.operators
-        if o.mobile and answer.placement[o.name] == "mobile"
-    )
-    return {
-        "predicted_s": answer.latency_s,
-        "measured_s": measured_s,
-        "error": answer.latency_s / measured_s - 1,
-        "rounds_s": of_rounds,
-        "queries": sum(len(turn.queries) for turn in turns),
-        "foreign_cores": max(turn.foreign_cores for turn in turns),
-        "predicted_mobile_s": mobile_s,
-        "measured_mobile_s": statistics.median(own_s),
-        "predicted_cloud_s": answer.cloud_s,
-        "codecs": dict(answer.codecs),
-        "up_bytes": sum(sizes[t] for t in metrics.up),
-        "down_bytes": sum(sizes[t] for t in metrics.down),
-        "crossed_bytes": turns[-1].crossed,
-        "groups_on_mobile": sides.count("mobile"),
-        "groups_on_cloud": sides.count("cloud"),
-        "switches": answer.switches,
-    }
-
-
-def summary(rows: Sequence[Row]) -> Row:
-    """The bars of the whole table."""
-    errors = [abs(row["error"]) for row in rows]
-    joint = []
-    for row in rows:
-        if row["plan"] == "joint":
-            best_s = min(
-                (
-                    other["measured_s"]
-                    for other in rows
-                    if (other["network"], other["link"]) == (row["network"], row["link"])
-                    and other["plan"] in ("mobile-only", "cloud-only")
-                ),
-                default=row["measured_s"],
-            )
-            joint.append(row["measured_s"] / best_s - 1)
-    return {
-        "rows": len(rows),
-        "median_error": statistics.median(errors),
-        "worst_error": max(errors),
-        "worst_joint": max(joint, default=0.0),
-    }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -378,13 +151,6 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, text: str) -> None:
-    """Put a file in place at once: a run that is broken off leaves a whole one."""
-    beside = path.with_suffix(".part")
-    beside.write_text(text)
-    beside.replace(path)
-
-
 def main() -> int:
     """Prints the table; exit 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -392,20 +158,13 @@ def main() -> int:
         *("--network", "-n"), action="append", choices=network_names(), metavar="NAME"
     )
     parser.add_argument("--link", "-l", action="append", metavar="NAME")
-    parser.add_argument("--slowdown", type=float, default=SLOWDOWN, help="default %(default)g")
     parser.add_argument("--json", type=Path, default=Path("prediction.json"), metavar="FILE")
     parser.add_argument("--svg", type=Path, default=Path("prediction.svg"), metavar="FILE")
-    parser.add_argument("--user-space", action="store_true", help="shape without root")
+    add_lab_options(parser)
     options = parser.parse_args()
     networks, links = options.network or NETWORKS, options.link or LINKS
-    os.environ.update(ONE_THREAD)  # of the device servers that costs are measured on
     rows: list[Row] = json.loads(options.json.read_text()) if options.json.exists() else []
-    with on_signals(), ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
-        stack.enter_context(awake())
-        bed = stack.enter_context(find_bed(options.user_space))
-        lab = Lab(bed, options.slowdown, folder)
-        print(f"EMULATED: {lab.bed.how}; the phone is slowed {lab.slowdown:g}x", file=sys.stderr)
+    with open_lab(options) as lab:
         for name in networks:
             plans = 3 + RANDOM
             have = [row["link"] for row in rows if row["network"] == name]
@@ -413,7 +172,7 @@ def main() -> int:
             if not missing:
                 continue
             rows = [r for r in rows if r["network"] != name or r["link"] not in missing]
-            network = jd.load_network(network_file(name, folder, SHAPES.get(name)))
+            network = jd.load_network(network_file(name, lab.folder, SHAPES.get(name)))
             for row in rows_of(lab, name, network, missing):
                 print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
                 rows.append(row)

@@ -13,29 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from prediction import (
-    ROUNDS,
-    Lab,
-    Row,
-    about_costs,
-    measure_costs,
-    programs_of,
-    rows_of_plans,
-    site_on,
-    summary,
-    write,
-)
-from testbed import ONE_THREAD, SLOWDOWN, find_bed, on_signals
+from bed_rows import Row, about_costs, measure_costs, programs_of, rows_of_plans, summary, write
+from bed_site import Lab, Rounds, add_lab_options, open_lab, site_on
 from training_steps import step_of, write_batch
-from undisturbed import awake
 
 import jointdnn_tvm as jd
 from jointdnn_tvm.errors import JointdnnError
@@ -52,7 +37,7 @@ PLANS: dict[str, dict[str, Any]] = {
 _LEAST, _MOST, _RUN_S = 2, 16, 0.8  # steps of a round, and their time together
 
 
-def rows_of(lab: Lab, name: str, link: str, rounds: int) -> Iterator[Row]:
+def rows_of(lab: Lab, name: str, link: str) -> Iterator[Row]:
     """A row for each plan of one network."""
     step = step_of(name, lab.folder)
     batch = lab.folder / f"{name}.npz"
@@ -77,7 +62,7 @@ def rows_of(lab: Lab, name: str, link: str, rounds: int) -> Iterator[Row]:
             for plan in dict.fromkeys(programs_of(plans).values())
         }
         run = {"least": _LEAST, "most": _MOST, "seconds": _RUN_S}
-        turns = list(site.in_turns(bundles, batch, rounds, "open_training", **run))
+        turns = site.in_turns(bundles, batch, Rounds(), "open_training", **run)
     for row in rows_of_plans(plans, turns):
         yield {**about, **row}
 
@@ -110,21 +95,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", action="append", metavar="NAME", help="default: some")
     parser.add_argument("--link", default=LINK, metavar="NAME", help="default %(default)s")
-    parser.add_argument("--slowdown", type=float, default=SLOWDOWN, help="default %(default)g")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every row's numbers")
-    parser.add_argument("--user-space", action="store_true", help="shape without root")
+    add_lab_options(parser)
     options = parser.parse_args()
-    os.environ.update(ONE_THREAD)  # of the device servers that costs are measured on
     rows: list[Row] = []
-    with on_signals(), ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jointdnn-bed-")))
-        stack.enter_context(awake())
-        bed = stack.enter_context(find_bed(options.user_space))
-        lab = Lab(bed, options.slowdown, folder)
-        print(f"EMULATED: {lab.bed.how}; the phone is slowed {lab.slowdown:g}x", file=sys.stderr)
+    with open_lab(options) as lab:
         for name in options.network or NETWORKS:
-            rows.extend(rows_of(lab, name, options.link, options.rounds))
+            rows.extend(rows_of(lab, name, options.link))
             if options.json:
                 write(options.json, json.dumps(rows, indent=1) + "\n")
     print(table(rows))

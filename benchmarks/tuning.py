@@ -3,8 +3,10 @@
     python benchmarks/tuning.py                                  # squeezenet and a trained network
     python benchmarks/tuning.py --network resnet50 --minutes 5 --threads 2 --also all
     python benchmarks/tuning.py --records FILE --also all        # times what was tuned before
+    python benchmarks/tuning.py --target benchmarks/znver3.toml  # code for another processor
 
 Every network is timed with the records of all; `--also` names some that are timed and not tuned.
+A target other than `host` must be one whose code this machine runs; onnxruntime takes what it has.
 Engines take turns in one process. `share` is the median of what one run takes after tuning over
 what the one beside it takes before.
 """
@@ -26,30 +28,33 @@ from known_networks import network_file, network_names
 from own_process import ScriptError, answer_of
 
 from jointdnn_tvm.cli.console import note
+from jointdnn_tvm.deploy.loopback import LoopbackLab
 
 _DEFAULT = ["squeezenet", "ppocr_rec"]
 
 
 def tune(options: argparse.Namespace, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
     """The file of records, and what tuning each network said; trials are kept nowhere."""
-    count = str(options.threads)
+    os.environ |= {"XDG_CACHE_HOME": str(folder), "TVM_NUM_THREADS": str(options.threads)}
     told = []
-    for name in options.network:
-        model = network_file(name, folder)
-        words = ["tune", str(model), "--minutes", str(options.minutes), "--json"]
-        ended = subprocess.run(
-            [sys.executable, "-m", "jointdnn_tvm.cli", *words],
-            env={**os.environ, "XDG_CACHE_HOME": str(folder), "TVM_NUM_THREADS": count},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        told.append(json.loads(ended.stdout))
-        note(
-            f"{name}: {told[-1]['tuned_kernels']} of {told[-1]['kernels']} kernels, "
-            f"{told[-1]['trials']} trials, {len(told[-1]['records'])} records, "
-            f"{told[-1]['share']:.3f} of its time"
-        )
+    with LoopbackLab(options.target, options.target) as lab:
+        device = ["--tracker", str(lab.tracker), "--key", lab.cloud_key]
+        for name in options.network:
+            model = network_file(name, folder)
+            words = ["tune", str(model), "--minutes", str(options.minutes), "--json"]
+            words += ["--target", options.target, *device]
+            ended = subprocess.run(
+                [sys.executable, "-m", "jointdnn_tvm.cli", *words],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            told.append(json.loads(ended.stdout))
+            note(
+                f"{name}: {told[-1]['tuned_kernels']} of {told[-1]['kernels']} kernels, "
+                f"{told[-1]['trials']} trials, {len(told[-1]['records'])} records, "
+                f"{told[-1]['share']:.3f} of its time"
+            )
     return Path(told[-1]["path"]), told
 
 
@@ -59,6 +64,7 @@ def main() -> int:
     known = network_names()
     parser.add_argument("--network", action="append", choices=known, metavar="NAME")
     parser.add_argument("--also", action="append", choices=[*known, "all"], metavar="NAME")
+    parser.add_argument("--target", default="host", metavar="TARGET", help="default: host")
     parser.add_argument("--minutes", type=float, default=10, help="for each network; default 10")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeat", type=int, default=30, metavar="RUNS")
@@ -83,7 +89,7 @@ def main() -> int:
         for name in names:
             words = [name, "--records", records, "--threads", options.threads]
             words += ["--repeat", options.repeat, "--most-seconds", options.most_seconds]
-            words += ["--models", folder]
+            words += ["--models", folder, "--target", options.target]
             try:
                 found = answer_of("compare_tuned.py", [str(w) for w in words], options.threads)
             except ScriptError as error:
