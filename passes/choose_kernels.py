@@ -18,6 +18,7 @@ from jointdnn_tvm.passes.kernels.matmul import Factor, Matmul
 from jointdnn_tvm.passes.kernels.packing import Array, Packing
 from jointdnn_tvm.passes.kernels.pooling import Pooling
 from jointdnn_tvm.passes.kernels.softmax import Softmax
+from jointdnn_tvm.passes.kernels.tunable import tunable
 from jointdnn_tvm.passes.kernels.winograd import Winograd, fast_algorithms
 from jointdnn_tvm.passes.layouts import dims, has_static_shape
 from jointdnn_tvm.targets import TargetProfile
@@ -45,6 +46,7 @@ class Kernel(Protocol):
 
 
 _TAKES_EPILOGUE = {"op_pattern": 4}  # FuseOps: elementwise operators after it may join
+_STANDS_APART = {"op_pattern": 8}
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,12 @@ class _Rewriter(PyExprMutator):
 
     def _emit(self, kernel: Kernel | Plain, operands: Sequence[relax.Expr]) -> relax.Expr:
         self.kernels.append(kernel)
+        apart = chosen(tunable(kernel), self._profile).get("apart", 0)
         return self.builder_.call_te(
             kernel.compute,
             *operands,
             primfunc_name_hint=kernel.name,
-            primfunc_attrs=_TAKES_EPILOGUE,
+            primfunc_attrs=_STANDS_APART if apart else _TAKES_EPILOGUE,
         )
 
     def _pack(self, w: relax.Var, packing: Packing) -> relax.Var:

@@ -11,9 +11,10 @@ import pytest
 
 from jointdnn_tvm.compiling import pass_context, tvm_target
 from jointdnn_tvm.passes.kernels.choice import Choice, chosen, written_out
+from jointdnn_tvm.passes.kernels.tunable import tunable
 from jointdnn_tvm.passes.pipeline import kernels_in
 from jointdnn_tvm.targets import TargetProfile, load_target
-from jointdnn_tvm.tuning.space import Space, tunable
+from jointdnn_tvm.tuning.space import Space
 from tests import kernel_cases
 from tests.kernel_cases import Case
 from tests.kernel_library import PROFILES, Library, check_all, module_of
@@ -29,6 +30,7 @@ _NUMBERS = {
     "unroll": (-1, 1, 2, 8, 1 << 40),
     "fetch_ahead": (0, 1),
     "pixels": (-1, 0, 1, 3, 1 << 40),
+    "apart": (-1, 0, 1),
     "colour": (1,),
 }
 
@@ -75,7 +77,7 @@ def test_what_a_search_tries(tmp_path: Path) -> None:
     cases = [case for size in range(10, 13) for case in shapes(size)]
     tried = {}
     for kernel in kernels_of(cases, profile):
-        space = Space(kernel, profile)
+        space = Space(kernel, profile, joined=True)
         found = [*space.starts(), *space.neighbours(space.rule)]
         tried[repr(kernel)] = draw.choice(found)
     library = Library(cases, replace(profile, tuned=tried), tmp_path)
@@ -87,6 +89,16 @@ def test_what_a_search_tries(tmp_path: Path) -> None:
         for a, b in zip(library.kernels(i), plain.kernels(i), strict=False)
     )
     assert different > len(cases) / 2  # choices are no decoration
+
+
+def test_what_stands_behind_a_kernel_stays_apart(tmp_path: Path) -> None:
+    profile, cases = PROFILES["host"], shapes(16)
+    names = map(repr, kernels_of(cases, profile))
+    apart = Library(cases, replace(profile, tuned={n: {"apart": 1} for n in names}), tmp_path)
+    check_all(apart)
+    joined = Library(cases, profile, tmp_path)
+    assert [len(joined.kernels(i)) for i in range(len(cases))] == [1] * len(cases)
+    assert [len(apart.kernels(i)) for i in range(len(cases))] == [1, 2, 2, 1, 1]
 
 
 def test_kernels_are_known_by_what_they_are() -> None:

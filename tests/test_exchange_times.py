@@ -132,27 +132,27 @@ def test_a_link_that_is_slower_than_the_budget_is_timed_all_the_same(clock: Fake
     clock.line = ExchangeTimes(1.0, 1e-3, 1e-3, 0)
     samples = take_samples(clock.exchange, budget_s=0.5, shortest_s=0.005)
     sizes = [(0, 0), (0, 1024), (1024, 0)]
-    assert sorted((s.up_bytes, s.down_bytes) for s in samples) == sorted(2 * sizes)
+    assert sorted((s.up_bytes, s.down_bytes) for s in samples) == sorted(sizes)
 
 
 def test_sizes_end_somewhere_on_a_fast_link(clock: FakeClock) -> None:
     clock.line = ExchangeTimes(1e-4, 1e-10, 1e-10, 0)
     samples = take_samples(clock.exchange, budget_s=2.0, shortest_s=0.005)
-    assert max(up for up, _ in clock.seen) == 4 << 20
+    assert max(up for up, _ in clock.seen) == 1 << 20
     assert clock.now < 1  # nine rounds are enough
-    assert sum(s.up_bytes == s.down_bytes for s in samples) == 10
+    assert sum(s.up_bytes == s.down_bytes for s in samples) == 9
 
 
 def test_short_exchanges_are_repeated_until_they_fill_a_sample(clock: FakeClock) -> None:
     clock.line = ExchangeTimes(0.001, 0, 0, 0)
     take_samples(clock.exchange, budget_s=1.0, shortest_s=0.0995)
-    assert clock.seen[0, 0] % 100 == 0
-    assert clock.seen[0, 0] >= 200
+    assert (clock.seen[0, 0] - 2) % 100 == 0  # but for those by which sizes are found
+    assert clock.seen[0, 0] >= 102
 
 
 def test_exchanges_fall_into_step_with_nothing(clock: FakeClock) -> None:
     clock.line = ExchangeTimes(0.001, 0, 0, 0)
     take_samples(clock.exchange, budget_s=1.0, shortest_s=0.0995)
-    ticks = [round(1e3 * seconds) for seconds in clock.computed_before]
+    ticks = [round(1e3 * seconds) for seconds in clock.computed_before if seconds]
     assert set(ticks) == set(range(2, 22))  # evenly, up to a fifth of the shortest sample
     assert max(Counter(ticks).values()) < 2 * len(ticks) / 20

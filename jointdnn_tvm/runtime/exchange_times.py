@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 _SMALLEST_BYTES = 1 << 10
-_LARGEST_BYTES = 4 << 20
+_LARGEST_BYTES = 1 << 20  # as what stages hand over; a byte of more takes some more
 _GROWTH = 4
 _LARGEST_SHARE = 0.1  # of the budget, that a single exchange may take
 _SIZES = 3  # the largest ones of each direction; smaller ones tell little of a rate
@@ -69,38 +69,41 @@ def time_exchanges(
 def take_samples(exchange: Exchange, budget_s: float, shortest_s: float) -> list[Sample]:
     """Find the largest sizes that are worth their time, then time a few sizes in turns.
 
-    One sample of each a round, each round in another order, until the time is up; the first round
-    is always finished, and nine are enough.
+    What finds them is no sample: a size takes longer the first time, as memory for it is new. One
+    sample of each a round, each round in another order, until the time is up; the first round is
+    always finished, and nine are enough.
     """
     until = time.monotonic() + budget_s
     source = random.Random(0)
+
+    def once(sizes: Sizes) -> float:
+        begin = time.perf_counter()
+        exchange(*sizes)
+        return time.perf_counter() - begin
 
     def sample(sizes: Sizes) -> Sample:
         took: list[float] = []
         while sum(took) < shortest_s:
             _compute(source.uniform(0, _COMPUTING * shortest_s))
-            begin = time.perf_counter()
-            exchange(*sizes)
-            took.append(time.perf_counter() - begin)
+            took.append(once(sizes))
         return Sample(*sizes, statistics.fmean(took))
 
-    def grow(sizes_of: Callable[[int], Sizes]) -> list[Sample]:
-        """Of sizes from the smallest, each so much larger than the one before."""
-        grown = [sample(sizes_of(_SMALLEST_BYTES))]
-        size = _SMALLEST_BYTES * _GROWTH
-        while size <= _LARGEST_BYTES:
-            beyond_s = max(grown[-1].seconds - empty.seconds, 0.0)
-            if empty.seconds + _GROWTH * beyond_s > _LARGEST_SHARE * budget_s:
-                break
-            grown.append(sample(sizes_of(size)))
+    def grow(sizes_of: Callable[[int], Sizes]) -> list[Sizes]:
+        """From the smallest, each so much larger than the one before; the largest ones of them."""
+        grown: list[Sizes] = []
+        size, beyond_s = _SMALLEST_BYTES, 0.0
+        while size <= _LARGEST_BYTES and (
+            not grown or empty_s + _GROWTH * beyond_s <= _LARGEST_SHARE * budget_s
+        ):
+            grown.append(sizes_of(size))
+            beyond_s = max(once(grown[-1]) - empty_s, 0.0)
             size *= _GROWTH
-        return grown
+        return grown[-_SIZES:]
 
-    sample((0, 0))  # the first one is no rule
-    empty = sample((0, 0))
-    up, down = grow(lambda size: (size, 0)), grow(lambda size: (0, size))
-    plan = [(s.up_bytes, s.down_bytes) for s in (empty, *up[-_SIZES:], *down[-_SIZES:])]
-    samples = [empty, *up, *down]
+    once((0, 0))
+    empty_s = once((0, 0))
+    plan = [(0, 0), *grow(lambda size: (size, 0)), *grow(lambda size: (0, size))]
+    samples: list[Sample] = []
     for finished in range(_ROUNDS):
         source.shuffle(plan)
         for sizes in plan:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Any
 
 from jointdnn_tvm.compiling import pass_context, tvm_target
 from jointdnn_tvm.group_library import groups_module, symbol
 from jointdnn_tvm.network import Placeable
 from jointdnn_tvm.passes.kernels.choice import Choice
+from jointdnn_tvm.passes.kernels.tunable import Tunable, tunable
 from jointdnn_tvm.passes.pipeline import kernels_in
 from jointdnn_tvm.targets import TargetProfile
-from jointdnn_tvm.tuning.space import tunable
 
 
-def kernels_of_groups(network: Placeable, profile: TargetProfile) -> dict[str, list[Any]]:
+def kernels_of_groups(network: Placeable, profile: TargetProfile) -> dict[str, list[Tunable]]:
     """The kernels of each group, by its key, in which there is something to choose."""
     groups = {g.key: g.name for g in network.graph.groups}
     target = tvm_target(profile)

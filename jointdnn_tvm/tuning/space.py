@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jointdnn_tvm.passes.kernels.choice import Choice
-from jointdnn_tvm.passes.kernels.convolution import Convolution, Dense
+from jointdnn_tvm.passes.kernels.convolution import Convolution
 from jointdnn_tvm.passes.kernels.depthwise import Depthwise
 from jointdnn_tvm.passes.kernels.matmul import Matmul
 from jointdnn_tvm.passes.kernels.pooling import Pooling
@@ -23,13 +23,6 @@ _UNROLLED = (1, 2, 4, 8)
 _PIXELS = range(1, 17)
 
 
-def tunable(kernel: Any) -> Any:
-    """The kernel under whose name choices are kept; None where there is nothing to choose."""
-    if isinstance(kernel, (Dense, Winograd)):
-        return kernel.convolution
-    return kernel if isinstance(kernel, (Convolution, Depthwise, Matmul, Pooling)) else None
-
-
 def with_choice(profile: TargetProfile, kernel: Any, choice: Choice) -> TargetProfile:
     """The target with something else decided for that kernel."""
     return replace(profile, tuned={**profile.tuned, repr(kernel): choice})
@@ -37,10 +30,14 @@ def with_choice(profile: TargetProfile, kernel: Any, choice: Choice) -> TargetPr
 
 @dataclass(frozen=True)
 class Space:
-    """The choices of one kernel on one target, each with all that it decides."""
+    """The choices of one kernel on one target, each with all that it decides.
+
+    `joined`: other operators stand behind it that may join it, or not.
+    """
 
     kernel: Any
     profile: TargetProfile
+    joined: bool = False
 
     @property
     def rule(self) -> Choice:
@@ -106,6 +103,8 @@ class Space:
                         yield {"rows": rows, "vectors": vectors, "lanes": lanes}
 
     def _steps(self, choice: Choice) -> Iterator[Choice]:
+        if self.joined:
+            yield {"apart": 1 - choice["apart"]}
         if isinstance(self.kernel, (Depthwise, Pooling)):
             yield from ({"pixels": pixels} for pixels in _PIXELS)
             return
@@ -124,9 +123,10 @@ class Space:
     def _complete(self, choice: Choice) -> Choice:
         """With all that it decides, as the kernel takes it; so equal choices are the same."""
         profile = with_choice(self.profile, self.kernel, choice)
-        kept = {"unroll": choice.get("unroll", 0)}
+        kept = {"apart": int(choice.get("apart", 0) != 0)} if self.joined else {}
         if isinstance(self.kernel, (Depthwise, Pooling)):
-            return {"pixels": self.kernel.pixels(profile)}
+            return {"pixels": self.kernel.pixels(profile), **kept}
+        kept["unroll"] = choice.get("unroll", 0)
         if isinstance(self.kernel, Matmul):
             return {**_shape(self.kernel.tile(profile)), **kept}
         form = self._form(choice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jointdnn_tvm.cost.count_work import count_work
@@ -23,13 +23,15 @@ _WINOGRAD = 4  # times fewer multiplications of F(4 x 4, 3 x 3)
 class Subject:
     """A kernel, the group in which it is tried, and what it costs the network.
 
-    `group` is that of its groups which takes longest, its key and a name, with `latency_s` each.
+    `group` is that of its groups which takes longest, its key and a name, with `latency_s` each;
+    `joined` if there are other operators in it, which may join the kernel.
     `total_s` is what all its groups take in a query; `spare_s` of it is over what the target's
     peak and bandwidth allow.
     """
 
     kernel: Any
     group: tuple[str, str]
+    joined: bool
     latency_s: float
     total_s: float
     spare_s: float
@@ -49,7 +51,9 @@ def find_subjects(
         whole_s += taken_s
         for kernel in of_group[group.key]:
             spare_s = max(0.0, taken_s - _least_s(network, group.name, kernel, profile))
-            subject = Subject(kernel, (group.key, group.name), taken_s, taken_s, spare_s)
+            joined = len(group.operators) > 1
+            names = group.key, group.name
+            subject = Subject(kernel, names, joined, taken_s, taken_s, spare_s)
             found.setdefault(repr(kernel), []).append(subject)
     subjects = map(_together, found.values())
     worth = (s for s in subjects if s.spare_s > _WORTH * whole_s)
@@ -59,7 +63,7 @@ def find_subjects(
 def _together(subjects: list[Subject]) -> Subject:
     slowest = max(subjects, key=lambda s: s.latency_s)
     total_s, spare_s = sum(s.total_s for s in subjects), sum(s.spare_s for s in subjects)
-    return Subject(slowest.kernel, slowest.group, slowest.latency_s, total_s, spare_s)
+    return replace(slowest, total_s=total_s, spare_s=spare_s)
 
 
 def _least_s(network: Network, group: str, kernel: Any, profile: TargetProfile) -> float:

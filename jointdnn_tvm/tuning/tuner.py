@@ -107,7 +107,7 @@ class Tuner:
         """One kernel more than there are devices, so that one is compiled meanwhile."""
         while self._waiting and self._in_work <= self._crew.size and not self._time_is_up:
             subject = self._waiting.popleft()
-            space = Space(subject.kernel, self._profile)
+            space = Space(subject.kernel, self._profile, subject.joined)
             self._in_work += 1
             climb = Climb(space.starts(), space.neighbours)
             climb.tell(space.rule, 1.0)

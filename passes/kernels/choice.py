@@ -1,7 +1,8 @@
 """What tuning may decide of a kernel in place of its rules.
 
 A choice is a few whole numbers, by name. Those that a kernel does not know are ignored, and those
-that do not fit it give way to the rule: whatever a choice says, the answer is right.
+that do not fit it give way to the rule: whatever a choice says, the answer is right. `apart`, of
+any of them, keeps the elementwise operators behind it from joining it.
 """
 
 from __future__ import annotations
