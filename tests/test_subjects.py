@@ -25,6 +25,8 @@ def test_those_with_most_to_gain_come_first(branching: Network) -> None:
     found = find_subjects(branching, HOST, measured)
     assert [subject.group[0] for subject in found] == [keys[1], keys[0]]
     assert found[0].latency_s == found[0].total_s == 1.0
+    groups = {group.key: group for group in branching.graph.groups}
+    assert [s.joined for s in found] == [len(groups[k].operators) > 1 for k in (keys[1], keys[0])]
     assert 0.9 < found[0].spare_s < 1.0
     measured[keys[1]] = Measurement.failure("no memory", "measured")
     assert [s.group[0] for s in find_subjects(branching, HOST, measured)] == [keys[0]]

@@ -82,7 +82,7 @@ def bed(
         *_, before, after = arguments
         return whole(len(after.tuned) - len(before.tuned))
 
-    subjects = [Subject(k, (f"key {k!r}", "name"), 1e-3, 1e-3, 1e-3) for k in KERNELS]
+    subjects = [Subject(k, (f"key {k!r}", "name"), False, 1e-3, 1e-3, 1e-3) for k in KERNELS]
     timed = Measurement(1e-3, 0.0, 6, None, "measured")
 
     def measure_side(network: Network, *_: Any) -> Measured:
