@@ -12,6 +12,7 @@ namespace jointdnn {
 namespace {
 
 constexpr int kLevel = 1;
+constexpr int kHashLog = 12;  // of a table that stays in the first cache
 constexpr size_t kBlockHeaderBytes = 3;
 
 struct FreeContext {
@@ -31,6 +32,7 @@ std::string Compress(const std::string& data, size_t block_bytes) {
   const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
   if (!context) throw std::bad_alloc();
   Checked(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kLevel));
+  Checked(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_hashLog, kHashLog));
   Checked(ZSTD_CCtx_setPledgedSrcSize(context.get(), data.size()));
   if (block_bytes == 0 || block_bytes > data.size()) block_bytes = std::max<size_t>(data.size(), 1);
   const size_t blocks = data.size() / block_bytes + 1;
