@@ -18,19 +18,29 @@ from compare_engines import arguments, largest_error, take_turns
 from engines import onnxruntime_engine, our_engine
 from known_networks import network_file
 
+from jointdnn_tvm.network import load_network
 from jointdnn_tvm.targets import load_target
+from jointdnn_tvm.tuning.groups import kernels_of_groups
 from jointdnn_tvm.tuning.records import read_records, with_records
 
 _SETTLE_S = 0.05
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Medians, shortest times and errors of one network."""
+    """Medians, shortest times and errors of one network; that no kernel of it was tuned, if so."""
     models = options.models or folder
     models.mkdir(parents=True, exist_ok=True)
     path = network_file(options.network, models)
     profile = load_target(options.target)
     tuned = with_records(profile, read_records(options.records, profile))
+    kernels = {
+        repr(kernel)
+        for found in kernels_of_groups(load_network(path), profile).values()
+        for kernel in found
+    }
+    changed = len(kernels & tuned.tuned.keys())
+    if not changed:
+        return {"network": options.network, "tuned_kernels": 0}
     folders = folder / "before", folder / "after"
     for own in folders:
         own.mkdir()
@@ -49,6 +59,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     shares = [a / b for a, b in zip(taken["after"], taken["before"], strict=True)]
     return {
         "network": options.network,
+        "tuned_kernels": changed,
         "threads": options.threads,
         "runs": len(shares),
         "median_s": {name: statistics.median(values) for name, values in taken.items()},

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,12 +18,15 @@ logger = logging.getLogger(__name__)
 
 CAPACITY_BYTES = 1 << 30
 _SUFFIX = ".o"
+_PRUNED = "pruned"  # whose time of change is when that was
+_PRUNE_EVERY_S = 3600.0
 
 
 class KernelStore:
     """A folder of object files, each named by its key and the SHA-256 of its content.
 
-    Several processes may share it. OSError when the folder cannot be written.
+    They lie in up to 256 folders by their keys: none is long to look through. Several processes
+    may share it. OSError when the folder cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -33,7 +37,7 @@ class KernelStore:
 
     def get(self, key: str) -> Path | None:
         """The object file of a kernel, if it is here and whole; it counts as used just now."""
-        for path in self.directory.glob(f"{key}-*{_SUFFIX}"):
+        for path in self._folder(key).glob(f"{key}-*{_SUFFIX}"):
             with suppress(OSError):  # another process may have removed it
                 if path == self._path(key, path.read_bytes()):
                     os.utime(path)
@@ -47,13 +51,14 @@ class KernelStore:
             new = Path(folder) / f"new{_SUFFIX}"
             write(str(new))
             path = self._path(key, new.read_bytes())
+            path.parent.mkdir(exist_ok=True)
             new.replace(path)
         return path
 
     def prune(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
         """Remove what was not used for longest, until the rest fits."""
         files = []
-        for path in self.directory.glob(f"*{_SUFFIX}"):
+        for path in self.directory.rglob(f"*{_SUFFIX}"):
             with suppress(OSError):
                 state = path.stat()
                 files.append((state.st_mtime, state.st_size, path))
@@ -64,8 +69,22 @@ class KernelStore:
             path.unlink(missing_ok=True)
             total -= size
 
+    def prune_at_times(self) -> None:
+        """Prune when that was not done for an hour: it looks at every file."""
+        mark = self.directory / _PRUNED
+        try:
+            if abs(time.time() - mark.stat().st_mtime) < _PRUNE_EVERY_S:
+                return
+        except FileNotFoundError:
+            pass
+        mark.touch()
+        self.prune()
+
+    def _folder(self, key: str) -> Path:
+        return self.directory / hashlib.sha256(key.encode()).hexdigest()[:2]
+
     def _path(self, key: str, content: bytes) -> Path:
-        return self.directory / f"{key}-{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
+        return self._folder(key) / f"{key}-{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
 
 
 @contextmanager
@@ -79,4 +98,4 @@ def open_kernel_store() -> Iterator[KernelStore]:
             yield KernelStore(Path(folder))
         return
     yield store
-    store.prune()
+    store.prune_at_times()

@@ -18,12 +18,16 @@ def writes(content: bytes) -> Callable[[str], None]:
     return write
 
 
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_what_was_put_is_there_for_every_process(tmp_path: Path) -> None:
     path = KernelStore(tmp_path).put("kernel_1", writes(b"code"))
     assert path.read_bytes() == b"code"
     assert KernelStore(tmp_path).get("kernel_1") == path
     assert KernelStore(tmp_path).get("kernel_2") is None
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert files_in(tmp_path) == [path]
 
 
 @pytest.mark.parametrize("damage", [b"", b"cod", b"cofe", b"code and more"])
@@ -45,7 +49,7 @@ def test_writing_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no space"):
         store.put("kernel_1", fail)
-    assert not list(tmp_path.iterdir())
+    assert not files_in(tmp_path)
 
 
 def test_least_recently_used_go_first(tmp_path: Path) -> None:
@@ -57,7 +61,23 @@ def test_least_recently_used_go_first(tmp_path: Path) -> None:
     store.prune(capacity_bytes=30)
     assert {path for path in paths if path.exists()} == {paths[4], paths[0], paths[1]}
     store.prune(capacity_bytes=0)
-    assert not list(tmp_path.iterdir())
+    assert not files_in(tmp_path)
+
+
+def test_files_are_counted_once_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pruned: list[Path] = []
+    monkeypatch.setattr(KernelStore, "prune", lambda store: pruned.append(store.directory))
+    for _ in range(2):
+        with open_kernel_store() as store:
+            pass
+    assert pruned == [store.directory]
+    mark = store.directory / "pruned"
+    hour_ago_s = mark.stat().st_mtime - 3601
+    os.utime(mark, (hour_ago_s, hour_ago_s))
+    with open_kernel_store():
+        pass
+    assert pruned == [store.directory] * 2
 
 
 def test_folder_that_cannot_be_written_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
