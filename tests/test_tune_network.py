@@ -100,7 +100,8 @@ def test_it_finds_the_best_and_nothing_is_tried_twice(
     for record in first.records.values():
         assert (record.choice["rows"], record.choice["vectors"]) == (6, 3)
     assert (first.kernels, first.tuned_kernels, first.share) == (3, 3, 0.9)
-    assert tuned_target("host").tuned == {k: r.choice for k, r in first.records.items()}
+    choices = {k: r.choice for k, r in first.records.items()}
+    assert tuned_target("host").tuned.items() >= choices.items()  # beside those shipped
     assert stored(tmp_path / "costs") == first.trials + len(KERNELS)  # and the verdicts
     assert set(tried.values()) == {1}
     tried.clear()
@@ -248,7 +249,8 @@ def test_the_real_thing(
     assert found.trials >= found.kernels > 3
     assert len(judged) == found.kernels
     assert max(judged) < 1e-5
-    assert tuned_target("host").tuned == {k: r.choice for k, r in found.records.items()}
+    choices = {k: r.choice for k, r in found.records.items()}
+    assert tuned_target("host").tuned.items() >= choices.items()  # beside those shipped
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])

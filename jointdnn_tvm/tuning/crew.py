@@ -56,8 +56,8 @@ class Crew:
         local = any(bench.device.host == socket.gethostname() for bench in self._open)
         self._alone: AbstractContextManager[Any] = threading.Lock() if local else nullcontext()
         self.repeat_ms = max(bench.device.shortest_repeat_ms for bench in self._open)
-        cores = len(os.sched_getaffinity(0))
-        self._compiling = ThreadPoolExecutor(cores, thread_name_prefix="tuning-compiles")
+        self._compilers = 1 if local else len(os.sched_getaffinity(0))
+        self._compiling = ThreadPoolExecutor(self._compilers, thread_name_prefix="tuning-compiles")
         self._measuring = ThreadPoolExecutor(len(self._open), thread_name_prefix="tuning-measures")
         self._pending: dict[Future[Any], Callable[[Any], None]] = {}
 
@@ -65,6 +65,11 @@ class Crew:
     def size(self) -> int:
         """How many devices there are."""
         return len(self._open)
+
+    @property
+    def places(self) -> int:
+        """How much work keeps every device and every thread that compiles busy."""
+        return self.size + self._compilers
 
     @property
     def devices(self) -> list[str]:
@@ -82,7 +87,7 @@ class Crew:
             raise DeviceError("tuning was stopped")
 
     def compile(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Have `work` done by the thread that compiles."""
+        """Have `work` done by a thread that compiles."""
 
         def compiled() -> T:
             with self._alone:

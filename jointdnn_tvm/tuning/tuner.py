@@ -104,8 +104,8 @@ class Tuner:
         return self._state.passed_s >= self._state.limit_s
 
     def _start_some(self) -> bool:
-        """One kernel more than there are devices, so that one is compiled meanwhile."""
-        while self._waiting and self._in_work <= self._crew.size and not self._time_is_up:
+        """As many kernels as keep all busy: each is either compiled or measured."""
+        while self._waiting and self._in_work < self._crew.places and not self._time_is_up:
             subject = self._waiting.popleft()
             space = Space(subject.kernel, self._profile, subject.joined)
             self._in_work += 1
