@@ -20,9 +20,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bed_sides import ONE_THREAD
 from foreign_load import ForeignLoad
 from known_networks import network_file, network_inputs, network_names
-from testbed import ONE_THREAD
 from undisturbed import urgent
 
 import jointdnn_tvm as jd

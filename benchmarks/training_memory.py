@@ -56,7 +56,8 @@ def main() -> int:
 
 
 def _rows(networks: Sequence[str], placements: Sequence[str]) -> list[dict[str, Any]]:
-    from testbed import Cloud, Loopback
+    from bed_links import Loopback
+    from bed_sides import Cloud
 
     rows = []
     print(f"{'network':14}{'placement':>12}{'told MB':>11}{'taken MB':>11}{'error':>9}", flush=True)
