@@ -22,6 +22,7 @@ from jointdnn_tvm.devices import Devices
 from jointdnn_tvm.graph import Graph, Group
 from jointdnn_tvm.group_library import GroupLibrary
 from jointdnn_tvm.network import Network
+from jointdnn_tvm.targets import load_target
 from tests.measurable import PRODUCT, QUICK
 
 
@@ -49,6 +50,7 @@ def measure_many(
         mock.patch.object(library_shelf, "build_group_libraries", build),
         mock.patch.object(measuring, "what_to_time", return_value=keys),  # no whole network
         mock.patch.object(measuring, "EvaluatorConfig", return_value=QUICK),
+        mock.patch.object(measuring, "tuned_target", load_target),  # there is no code to mark
     ):
         return measuring.measure(network, devices=devices, database=database, progress=progress)
 

@@ -66,7 +66,7 @@ def test_found_again_when_anything_differs(
 def test_a_damaged_file_is_found_again(branching: Network, sample: Sample, tmp_path: Path) -> None:
     calls: list[str] = []
     kept_encodings(branching, [sample], finder("one", calls))
-    (path,) = (tmp_path / "cache" / "jointdnn" / "kernels").glob("encodings_*")
+    (path,) = (tmp_path / "cache" / "jointdnn" / "kernels").rglob("encodings_*")
     path.write_bytes(path.read_bytes()[:-1])
     assert kept_encodings(branching, [sample], finder("two", calls)) == finder("two", [])()
     assert calls == ["one", "two"]
