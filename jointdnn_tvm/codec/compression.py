@@ -10,7 +10,7 @@ import zstandard
 from jointdnn_tvm.errors import CodecError
 
 _LEVEL = 1
-_HASH_LOG = 12  # of a table that stays in the first cache: faster by a tenth, and no larger
+_HASH_LOG = 12  # of a table that stays in the first cache: faster, and activations as small
 _CONTEXTS = threading.local()  # a context serves one thread at a time
 
 
