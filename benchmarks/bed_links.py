@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from jointdnn_tvm.deploy.link_shaper import LinkShaper
 from jointdnn_tvm.errors import JointdnnError
 from jointdnn_tvm.runtime.address import Address
+from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.targets import LinkProfile, load_link
 
 _PREFIX = "jointdnn-bed"
@@ -35,7 +35,9 @@ class BedError(JointdnnError):
 class Bed(Protocol):
     """Where the two sides run, and the link between them."""
 
-    how: str
+    @property
+    def how(self) -> str:
+        """How the link is shaped."""
 
     def cloud(self, words: Sequence[str]) -> tuple[str, list[str]]:
         """Program and arguments that run Python with these arguments on the cloud's side."""
@@ -51,7 +53,7 @@ class Bed(Protocol):
         """A context in which the link has these rates; gives where the phone finds the server."""
 
 
-class Namespaces:
+class Namespaces(Closing):
     """Two network namespaces with a veth pair between them; made by `with`, removed at its end."""
 
     def __init__(self) -> None:
@@ -82,14 +84,6 @@ class Namespaces:
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the namespaces; the veth pair goes with them."""
@@ -144,22 +138,14 @@ class Namespaces:
         return True
 
 
-class Loopback:
+class Loopback(Closing):
     """Both sides on loopback, and a forwarder in user space that keeps to the link's rates."""
 
     how = "a forwarder in user space"
     cloud_host = "127.0.0.1"
 
-    def __enter__(self) -> Loopback:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """There is nothing to remove."""
 
     def cloud(self, words: Sequence[str]) -> tuple[str, list[str]]:
         """On this machine."""

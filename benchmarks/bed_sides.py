@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bed_links import Bed, BedError
@@ -20,6 +19,7 @@ from undisturbed import urgent
 from jointdnn_tvm.deploy.file_cache import FileCache
 from jointdnn_tvm.deploy.server_process import ServerProcess
 from jointdnn_tvm.deploy.throttle import Throttle
+from jointdnn_tvm.runtime.closing import Closing
 from jointdnn_tvm.runtime.file_transfer import file_digest
 
 KEY = "cloud"
@@ -31,7 +31,7 @@ ONE_THREAD = {"TVM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 _START_S = 60.0
 
 
-class Cloud:
+class Cloud(Closing):
     """The cloud's device server, native, and the cache that its files are put into."""
 
     def __init__(self, bed: Bed, folder: Path, program: Sequence[str] = SERVER) -> None:
@@ -55,23 +55,16 @@ class Cloud:
                 with self._cache.writer(digest, size) as target, path.open("rb") as source:
                     shutil.copyfileobj(source, target)
 
-    def __enter__(self) -> Cloud:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the server."""
         self._server.close()
 
 
-class Phone:
+class Phone(Closing):
     """The process on the phone's side: it does one job after the other; see `testbed_phone.py`."""
 
     def __init__(self, bed: Bed, program: Sequence[str] = PHONE) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         with urgent():
             self._process = subprocess.Popen(
                 bed.phone(program),
@@ -114,15 +107,8 @@ class Phone:
         lines = [line for line in self._log.read().decode().splitlines() if line.strip()]
         return lines[-1] if lines else "it left no log"
 
-    def __enter__(self) -> Phone:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it, and what it started."""
         for sig in (signal.SIGCONT, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, sig)
