@@ -28,6 +28,7 @@ from jointdnn_tvm.tuning import answers, judge, tuner
 from jointdnn_tvm.tuning.judge import Verdict
 from jointdnn_tvm.tuning.records import own_path, read_records, tuned_target
 from jointdnn_tvm.tuning.tune_network import tune
+from jointdnn_tvm.tuning.tuner import Progress
 from tests.deployment import device_server, running
 from tests.tuning_bed import KERNELS, bowl, tune_in_bed
 
@@ -147,6 +148,27 @@ def test_what_slows_the_network_down_is_taken_out(
     assert len(found.records) == kept
     assert read_records(found.path, HOST) == found.records
     assert found.share == (0.9 if kept else 1)
+
+
+def test_when_time_is_up_nothing_more_is_tried(
+    branching: Network, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One device has raced one batch then; what it found is judged, what waits is dropped."""
+    raced: list[Choice] = []
+    began = threading.Event()
+
+    def up(_: Progress) -> float:
+        return 1e9 if began.is_set() else 0.0
+
+    def race(bench: Bench, choices: Sequence[Choice]) -> None:
+        began.set()
+        raced.extend(choices)
+
+    monkeypatch.setattr(Progress, "passed_s", property(up))
+    found = tune_in_bed(branching, site, tmp_path / "costs", raced=race, minutes=1)
+    tried = [choice for choice in raced if "judged" not in choice]
+    assert 0 < len(tried) <= found.trials <= tuner._BATCH  # some do not build
+    assert len(raced) - len(tried) == len(found.records) == 1
 
 
 def test_two_devices_share_the_work(

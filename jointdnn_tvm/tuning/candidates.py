@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -16,6 +19,8 @@ from jointdnn_tvm.network import Network
 from jointdnn_tvm.passes.choose_kernels import Weight
 from jointdnn_tvm.passes.layouts import dims
 from jointdnn_tvm.targets import TargetProfile
+
+_building = threading.Lock()  # all block builders of a process share one stack of functions
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,15 @@ def build_packing(
 ) -> dict[Weight, Workload]:
     """Compile what packs these weights of a group on the device, a function each. BuildError."""
     types = {p.name: p.ty for p in network.grouped[group].params}
+    with _building:
+        module, functions = _packing_module(weights, types)
+    compile_library(module, profile, path)
+    return functions
+
+
+def _packing_module(
+    weights: set[Weight], types: Mapping[str, Any]
+) -> tuple[tvm.IRModule, dict[Weight, Workload]]:
     builder = relax.BlockBuilder()
     functions = {}
     for number, weight in enumerate(sorted(weights, key=lambda weight: weight.name)):
@@ -52,6 +66,4 @@ def build_packing(
             builder.emit_func_output(made)
         shape = (tuple(dims(plain)), str(plain.ty.dtype))
         functions[weight] = Workload(weight.name, f"pack_{number}", (shape,))
-    module: tvm.IRModule = builder.finalize()
-    compile_library(module, profile, path)
-    return functions
+    return builder.finalize(), functions

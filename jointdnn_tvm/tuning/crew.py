@@ -68,8 +68,8 @@ class Crew:
 
     @property
     def places(self) -> int:
-        """How much work keeps every device and every thread that compiles busy."""
-        return self.size + self._compilers
+        """How much work keeps all busy: a device has one thing in work and one that waits."""
+        return 2 * self.size + self._compilers
 
     @property
     def devices(self) -> list[str]:

@@ -149,8 +149,12 @@ class Tuner:
         search.climb.tell(choice, share)
 
     def _build(self, search: _Search, choices: Sequence[Choice]) -> list[_Built]:
-        """The rule's kernel, and one for each choice or why it does not build."""
-        return [self._candidate(search, choice) for choice in [search.space.rule, *choices]]
+        """The rule's kernel, and one for each choice or why it does not build; until time is up."""
+        return [
+            self._candidate(search, choice)
+            for choice in [search.space.rule, *choices]
+            if not self._time_is_up
+        ]
 
     def _candidate(self, search: _Search, choice: Choice) -> _Built:
         self._crew.check()
@@ -165,18 +169,30 @@ class Tuner:
         return _Built(choice, built, None)
 
     def _race(self, search: _Search, built: Sequence[_Built]) -> None:
+        """Try what was built, if there is time left when a device is free."""
+        if self._time_is_up:
+            self._go_on(search)
+            return
         first, *others = built
         if first.candidate is None:
             raise BuildError(str(first.reason))
         running = [b for b in others if b.candidate is not None]
         entrants = [b.candidate.entrant for b in (first, *running) if b.candidate is not None]
 
-        def work(bench: Bench) -> tuple[list[Outcome], str]:
+        def work(bench: Bench) -> tuple[list[Outcome], str] | None:
+            if self._time_is_up:
+                return None
             outcomes = race(bench, entrants, _ROUNDS, self._crew.repeat_ms, _DEADLINE_S)
             return outcomes, bench.device.identity
 
-        def then(result: tuple[list[Outcome], str]) -> None:
-            outcomes, device = result
+        def then(result: tuple[list[Outcome], str] | None) -> None:
+            for entrant in entrants:
+                entrant.library.unlink()
+            if result is not None:
+                learn(*result)
+            self._go_on(search)
+
+        def learn(outcomes: list[Outcome], device: str) -> None:
             failed = [(b.choice, failure(str(b.reason))) for b in others if b.candidate is None]
             tried = zip([b.choice for b in running], outcomes[1:], strict=True)
             for choice, outcome in [*tried, *failed]:
@@ -184,9 +200,6 @@ class Tuner:
                 self._costs.put(self._cost_key(search, choice, device), measurement)
                 self._tell(search, choice, measurement)
                 self._state.trials += 1
-            for entrant in entrants:
-                entrant.library.unlink()
-            self._go_on(search)
 
         self._crew.measure(work, then)
 
