@@ -1,10 +1,10 @@
 """What happens to the loops of a CPU kernel on their way to LLVM.
 
 These are the passes of TVM's own pipeline for scheduled functions that loops on a CPU need, in its
-order. Left out are those for blocks, of which none are left, for GPUs, and those that remove
-statements that do nothing, which LLVM does: each of them walks through functions of a thousand
-statements, and the machine code is the same without them. For that reason conditions are lifted
-out of loops by the pass for nothing else, and buffers become flat by one of our own.
+order. Left out are those for blocks, of which none are left, and for GPUs, and those that lift
+conditions out of loops and remove statements that do nothing, which LLVM does as well: each of them
+walks through functions of a thousand statements. For that reason buffers become flat by a pass of
+our own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def _pipeline() -> tuple[Any, Any, Any]:
             s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
-            s_tir.transform.HoistIfThenElse("basic"),
             tirx.transform.UnrollLoop(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.StmtSimplify(),
