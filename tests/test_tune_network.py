@@ -189,6 +189,32 @@ def test_two_devices_share_the_work(
     assert len(found.records) == 3
 
 
+def test_a_device_that_waits_gets_few_at_once(
+    branching: Network, tracker: str, start: Start, tmp_path: Path, apart: None
+) -> None:
+    start("a")
+    sizes: list[int] = []
+
+    def raced(bench: Bench, choices: Sequence[Choice]) -> None:
+        sizes.append(len(choices))
+
+    found = tune_in_bed(branching, tracker, tmp_path / "costs", raced=raced)
+    assert sizes[0] <= tuner._FEWEST  # some of them did not build
+    assert len(found.records) == 3
+
+
+def test_this_machine_waits_for_a_whole_batch(
+    branching: Network, site: str, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+
+    def raced(bench: Bench, choices: Sequence[Choice]) -> None:
+        sizes.append(len(choices))
+
+    tune_in_bed(branching, site, tmp_path / "costs", raced=raced)
+    assert tuner._FEWEST < sizes[0] <= tuner._BATCH
+
+
 def test_a_device_that_is_lost_leaves_its_work_to_the_other(
     branching: Network, tracker: str, start: Start, tmp_path: Path, apart: None
 ) -> None:

@@ -53,10 +53,11 @@ class Crew:
             for session in waiting:
                 session.close()
             raise
-        local = any(bench.device.host == socket.gethostname() for bench in self._open)
-        self._alone: AbstractContextManager[Any] = threading.Lock() if local else nullcontext()
+        self._local = any(bench.device.host == socket.gethostname() for bench in self._open)
+        alone = threading.Lock() if self._local else nullcontext()
+        self._alone: AbstractContextManager[Any] = alone
         self.repeat_ms = max(bench.device.shortest_repeat_ms for bench in self._open)
-        self._compilers = 1 if local else len(os.sched_getaffinity(0))
+        self._compilers = 1 if self._local else len(os.sched_getaffinity(0))
         self._compiling = ThreadPoolExecutor(self._compilers, thread_name_prefix="tuning-compiles")
         self._measuring = ThreadPoolExecutor(len(self._open), thread_name_prefix="tuning-measures")
         self._pending: dict[Future[Any], Callable[[Any], None]] = {}
@@ -75,6 +76,11 @@ class Crew:
     def devices(self) -> list[str]:
         """Who they are."""
         return [bench.device.identity for bench in self._open]
+
+    @property
+    def idle(self) -> bool:
+        """Whether a device that could measure now has nothing to measure."""
+        return not self._local and not self._benches.empty()
 
     @property
     def busy(self) -> bool:

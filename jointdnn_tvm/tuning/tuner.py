@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "measured:beside the rule's kernel"
 _BATCH = 16  # choices that are tried together: what is lost when the process is killed
+_FEWEST = 4  # that are handed to a device that has nothing to do; the rule's runs beside them
 _ROUNDS = 7
 _JUDGED = "judged"
 _DEADLINE_S = 60.0
@@ -149,12 +150,16 @@ class Tuner:
         search.climb.tell(choice, share)
 
     def _build(self, search: _Search, choices: Sequence[Choice]) -> list[_Built]:
-        """The rule's kernel, and one for each choice or why it does not build; until time is up."""
-        return [
-            self._candidate(search, choice)
-            for choice in [search.space.rule, *choices]
-            if not self._time_is_up
-        ]
+        """The rule's kernel, and one for each choice or why it does not build.
+
+        Fewer when a device waits for them, or time is up.
+        """
+        built: list[_Built] = []
+        for choice in [search.space.rule, *choices]:
+            if self._time_is_up or (len(built) > _FEWEST and self._crew.idle):
+                break
+            built.append(self._candidate(search, choice))
+        return built
 
     def _candidate(self, search: _Search, choice: Choice) -> _Built:
         self._crew.check()
