@@ -135,23 +135,33 @@ def test_what_stays_of_answers() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep what is freed")
 def test_a_call_takes_as_much_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a process that calls another one's function over TVM's RPC."""
+    """Of a process that calls another one's function over TVM's RPC.
+
+    On a busy machine a socket is at times emptied sooner than it is filled, and a call takes less:
+    the most of two runs counts.
+    """
     monkeypatch.setattr(parts, "PART_BYTES", MIB)
     draw = random.Random(0)
     calls = [(MIB // 2, 0), (0, MIB // 2), (MIB, MIB), (9 * MIB, 0), (0, 9 * MIB)]
     calls += [(draw.randrange(8 * MIB), draw.randrange(8 * MIB)) for _ in range(15)]
-    script = [sys.executable, str(Path(__file__).with_name("call_memory.py"))]
+    taken = [list(map(max, *both)) for both in zip(_taken(calls), _taken(calls), strict=True)]
+    downs = []
+    for (up, down), (most, left) in zip(calls, taken, strict=True):
+        downs.append(down)
+        stays = session_bytes(downs)
+        told = stays + call_bytes(up, down), stays + left_bytes(up, down)
+        assert told == pytest.approx((most, left), rel=0.08, abs=MIB // 2), (up, down)
+
+
+def _taken(calls: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What each call took at most, and what it left, in a process of their own."""
     done = subprocess.run(
-        [*script, json.dumps(calls)],
+        [sys.executable, str(Path(__file__).with_name("call_memory.py")), json.dumps(calls)],
         env={**os.environ, "TVM_USE_RUNTIME_LIB": "1"},
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    downs = []
-    for (up, down), (most, left) in zip(calls, json.loads(done.stdout), strict=True):
-        downs.append(down)
-        stays = session_bytes(downs)
-        told = stays + call_bytes(up, down), stays + left_bytes(up, down)
-        assert told == pytest.approx((most, left), rel=0.08, abs=MIB // 2), (up, down)
+    taken: list[tuple[int, int]] = json.loads(done.stdout)
+    return taken
