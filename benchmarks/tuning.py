@@ -51,7 +51,7 @@ def tune(options: argparse.Namespace, folder: Path) -> tuple[Path, list[dict[str
             )
             told.append(json.loads(ended.stdout))
             note(
-                f"{name}: {told[-1]['tuned_kernels']} of {told[-1]['kernels']} kernels, "
+                f"{name}: {told[-1]['searched_kernels']} of {told[-1]['kernels']} kernels, "
                 f"{told[-1]['trials']} trials, {len(told[-1]['records'])} records, "
                 f"{told[-1]['share']:.3f} of its time"
             )

@@ -84,7 +84,7 @@ def test_no_device_with_the_key(
 
 def test_result_and_progress() -> None:
     found = {"Convolution(…)": 0.75}
-    result = {"network": "n", "path": "p", "kernels": 3, "tuned_kernels": 2, "trials": 9}
+    result = {"network": "n", "path": "p", "kernels": 3, "searched_kernels": 2, "trials": 9}
     text = tune.render({**result, "known": 1, "share": 0.9, "records": found})
     assert " 25.0 % less time  Convolution(…)" in text
     assert "takes 0.900 of its time before; 1 new records in p" in text

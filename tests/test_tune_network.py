@@ -100,7 +100,7 @@ def test_it_finds_the_best_and_nothing_is_tried_twice(
     assert first.records.keys() == set(map(repr, KERNELS))
     for record in first.records.values():
         assert (record.choice["rows"], record.choice["vectors"]) == (6, 3)
-    assert (first.kernels, first.tuned_kernels, first.share) == (3, 3, 0.9)
+    assert (first.kernels, first.searched_kernels, first.share) == (3, 3, 0.9)
     choices = {k: r.choice for k, r in first.records.items()}
     assert tuned_target("host").tuned.items() >= choices.items()  # beside those shipped
     assert stored(tmp_path / "costs") == first.trials + len(KERNELS)  # and the verdicts
@@ -169,6 +169,7 @@ def test_when_time_is_up_nothing_more_is_tried(
     tried = [choice for choice in raced if "judged" not in choice]
     assert 0 < len(tried) <= found.trials <= tuner._BATCH  # some do not build
     assert len(raced) - len(tried) == len(found.records) == 1
+    assert found.searched_kernels == 0
 
 
 def test_two_devices_share_the_work(

@@ -99,7 +99,7 @@ def _tune(args: argparse.Namespace) -> dict[str, Any]:
         "network": network.name,
         "path": str(tuning.path),
         "kernels": tuning.kernels,
-        "tuned_kernels": tuning.tuned_kernels,
+        "searched_kernels": tuning.searched_kernels,
         "trials": tuning.trials,
         "known": tuning.known,
         "share": tuning.share,
@@ -118,7 +118,7 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
-            f"{result['tuned_kernels']} of {result['kernels']} kernels tuned, "
+            f"{result['searched_kernels']} of {result['kernels']} kernels searched to the end, "
             f"{result['trials']} trials, {result['known']} known from before",
             f"the whole network takes {result['share']:.3f} of its time before; "
             f"{len(result['records'])} new records in {result['path']}",

@@ -51,6 +51,7 @@ _PROOF_DEADLINE_S = 120.0
 class Tuning:
     """What tuning did: the records that it added to the file at `path`, and how it went.
 
+    Of the `kernels` that are worth it so many were searched to the end before the time was up.
     `trials` were measured now, `known` ones came from earlier runs. `share` is what the whole
     network takes of its time before, timed in turns; 1 where nothing was found.
     """
@@ -58,7 +59,7 @@ class Tuning:
     path: Path
     records: Records
     kernels: int
-    tuned_kernels: int
+    searched_kernels: int
     trials: int
     known: int
     share: float

@@ -39,7 +39,10 @@ _DEADLINE_S = 60.0
 
 @dataclass
 class Progress:
-    """How far tuning has come. Times in s; `gained_s` is of the network's `network_s`."""
+    """How far tuning has come. Times in s; `gained_s` is of the network's `network_s`.
+
+    Of the `kernels` those count as `done` in which no step gains any more.
+    """
 
     kernels: int
     network_s: float
@@ -122,6 +125,8 @@ class Tuner:
             new = [choice for choice in choices if not self._tell_known(search, choice)]
             if new or not choices:
                 break
+        if not new:
+            self._state.done += 1
         if new and not self._time_is_up:
             batch = new[:_BATCH]
             self._crew.compile(partial(self._build, search, batch), partial(self._race, search))
@@ -132,7 +137,6 @@ class Tuner:
 
     def _finish(self) -> None:
         self._in_work -= 1
-        self._state.done += 1
 
     def _tell_known(self, search: _Search, choice: Choice) -> bool:
         """Whether a choice was tried before, on one of these devices."""
